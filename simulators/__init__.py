@@ -1,0 +1,16 @@
+"""Simulators dig the holes with a known mechanism and keep the truth beside the click."""
+
+from ultr._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "GradedRelevance": "relevance",
+        "LinearPolicy": "policies",
+        "PlackettLuce": "policies",
+        "RandomPolicy": "policies",
+        "SwapPairs": "policies",
+        "eye_tracking_examination": "clicks",
+        "simulate_clicks": "clicks",
+    },
+)

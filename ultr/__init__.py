@@ -1,0 +1,40 @@
+"""ultr: unbiased learning to rank and debiasing. Every room is an attribute, loaded when first used."""
+
+from ultr._lazy import attach
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Batch": "training.batch",
+        "ClickLog": "data.log",
+        "Comparison": "evaluation.comparison",
+        "Items": "data.items",
+        "ParquetLog": "data.parquet",
+        "RankingData": "data.ranking",
+        "Training": "training.settings",
+        "evaluate": "evaluation.evaluate",
+        "load": "models.ranker",
+        "load_svmrank": "data.svmrank",
+        "read_table": "data.table",
+        "synthetic_ranking": "data.synthetic",
+    },
+    rooms=(
+        "cli",
+        "click_models",
+        "config",
+        "data",
+        "diagnostics",
+        "engine",
+        "errors",
+        "estimators",
+        "evaluation",
+        "metrics",
+        "models",
+        "propensity",
+        "random",
+        "testing",
+        "training",
+    ),
+)

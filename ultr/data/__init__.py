@@ -1,0 +1,18 @@
+"""Logs, items and graded sets: the containers and their readers, one reader a file."""
+
+from ultr._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "ClickLog": "log",
+        "Items": "items",
+        "LogSource": "source",
+        "Chunked": "source",
+        "ParquetLog": "parquet",
+        "RankingData": "ranking",
+        "load_svmrank": "svmrank",
+        "read_table": "table",
+        "synthetic_ranking": "synthetic",
+    },
+)

@@ -1,0 +1,91 @@
+"""Checks at the boundary. What has passed them is trusted everywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from ultr.errors import LogError
+
+MAX_GRADE = 31  # 2**grade has to stay exact and finite in the gains of NDCG and ERR
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the nearest known name, or an empty string."""
+    import difflib
+
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {match[0]!r}?" if match else ""
+
+
+def require(columns: Mapping[str, object], name: str, *, by: str, kind: str = "column", hint: str = "") -> None:
+    """Raise LogError unless `name` is there, saying who needs it and what there is instead."""
+    if name not in columns:
+        have = ", ".join(columns) or "none"
+        raise LogError(f"{by} needs the {kind} {name!r}, which the log lacks.{nearest(name, columns)} It has: {have}. {hint}".strip())
+
+
+def refuse(bad: np.ndarray, what: str, do: str, where: Callable[[int], str], values: np.ndarray | None = None) -> None:
+    """Raise LogError if any entry of `bad` is true: what, the first place and value, how many, what to do.
+
+    Args:
+        bad: True where an entry breaks the rule, shape [N].
+        what: The rule, e.g. "click must be 0 or 1".
+        do: What the user can do about it.
+        where: Describes the place of a flat index.
+        values: The entries, to quote the first bad one, shape [N].
+    """
+    count = int(np.count_nonzero(bad))
+    if not count:
+        return
+    first = int(np.argmax(bad))
+    value = "" if values is None else f" has {values[first]!s}"
+    raise LogError(f"{what}: {where(first)}{value}; {count} of {len(bad)} {'is' if count == 1 else 'are'} wrong. {do}")
+
+
+def rows_are(offsets: np.ndarray) -> Callable[[int], str]:
+    """Describe a flat row of a log as page and row in the page."""
+
+    def where(row: int) -> str:
+        page = int(np.searchsorted(offsets, row, side="right")) - 1
+        return f"page {page}, row {row - int(offsets[page])}"
+
+    return where
+
+
+def check_clicks(click: np.ndarray, limit: np.ndarray | int, where: Callable[[int], str]) -> None:
+    """Refuse clicks that are no whole numbers in [0, limit]."""
+    with np.errstate(invalid="ignore"):
+        bad = ~((click >= 0) & (click <= limit) & (click == np.floor(click)))
+    refuse(
+        bad, "click must be 0 or 1 (0..count on a page with a count)", "Binarise it, or drop the rows with unknown clicks.", where, click
+    )
+
+
+def check_grades(grade: np.ndarray, where: Callable[[int], str]) -> None:
+    """Refuse grades that are no whole numbers in [0, MAX_GRADE]."""
+    with np.errstate(invalid="ignore"):
+        bad = ~((grade >= 0) & (grade <= MAX_GRADE) & (grade == np.floor(grade)))
+    refuse(bad, f"grade must be a whole number in 0..{MAX_GRADE}", "Map grades to 0, 1, 2, ... first.", where, grade)
+
+
+def check_probabilities(name: str, values: np.ndarray, where: Callable[[int], str], *, zero: bool) -> None:
+    """Refuse probabilities outside [0, 1], or outside (0, 1] when `zero` is false."""
+    with np.errstate(invalid="ignore"):
+        bad = ~((values <= 1) & ((values >= 0) if zero else (values > 0)))
+    interval = "[0, 1]" if zero else "(0, 1]"
+    refuse(bad, f"{name} must be in {interval}", "Rescale it, or drop rows that can never be observed.", where, values)
+
+
+def check_features(features: np.ndarray, names: tuple[str, ...] | None = None) -> None:
+    """Refuse NaN and infinite features."""
+    if np.isfinite(features.sum(dtype=np.float64)):  # one pass, no mask; a finite sum of float32 in float64 has only finite terms
+        return
+    bad = ~np.isfinite(features)
+    item, feature = np.argwhere(bad)[0]
+    name = f"{names[feature]!r}" if names else f"{feature}"
+    raise LogError(
+        f"features must be finite: item row {item}, feature {name} has {features[item, feature]}; {np.count_nonzero(bad)} of {bad.size} values"
+        " are NaN or infinite. Fill them (0 is LETOR's convention for a missing feature) or drop the feature."
+    )

@@ -1,0 +1,62 @@
+"""Flat rows [N] to pages [B, L] and back, in NumPy. Padding stands at the end of a page and is False in the mask."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def row_index(offsets: np.ndarray, pages: np.ndarray | None = None, width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the flat row behind each cell of a block of pages.
+
+    Args:
+        offsets: Page boundaries, shape [P + 1].
+        pages: Pages of the block, shape [B]; all of them when None.
+        width: L; the longest page of the block when None.
+
+    Returns:
+        rows: Flat row numbers, int64, shape [B, L]; 0 in the padding, so that they can always be looked up.
+        mask: True where a cell is a row, shape [B, L].
+    """
+    starts, ends = (offsets[:-1], offsets[1:]) if pages is None else (offsets[pages], offsets[pages + 1])
+    lengths = ends - starts
+    if width is None:
+        width = int(lengths.max(initial=0))
+    slots = np.arange(width)
+    mask = slots < lengths[:, None]
+    rows = starts[:, None] + slots
+    rows[~mask] = 0
+    return rows, mask
+
+
+def pad(values: np.ndarray, offsets: np.ndarray, fill: float = 0) -> np.ndarray:
+    """Lay flat values [N] out as pages [P, L], `fill` in the padding; a view where all pages are equally long."""
+    lengths = np.diff(offsets)
+    width = int(lengths.max(initial=0))
+    if len(lengths) and lengths.min() == width and len(values) == width * len(lengths):
+        return values.reshape(len(lengths), width)
+    out = np.full((len(lengths), width), fill, dtype=values.dtype)
+    out[np.arange(width) < lengths[:, None]] = values[offsets[0] : offsets[-1]]
+    return out
+
+
+def page_mask(offsets: np.ndarray) -> np.ndarray:
+    """Return True where a cell of [P, L] is a row."""
+    lengths = np.diff(offsets)
+    return np.arange(int(lengths.max(initial=0))) < lengths[:, None]
+
+
+def unpad(pages: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Flatten pages [B, L] to the rows [N] where the mask is True."""
+    return pages.reshape(-1) if mask.all() else pages[mask]
+
+
+def slots(offsets: np.ndarray) -> np.ndarray:
+    """Return each row's 0-based place in its page, int64, shape [N]."""
+    return np.arange(offsets[-1] - offsets[0]) - np.repeat(offsets[:-1] - offsets[0], np.diff(offsets))
+
+
+def offsets_of(lengths: np.ndarray) -> np.ndarray:
+    """Turn page lengths [P] into boundaries [P + 1]."""
+    out = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=out[1:])
+    return out

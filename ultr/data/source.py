@@ -1,0 +1,83 @@
+"""Logs in pieces: the protocol that logs in memory and on disk share, and what works on any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from ultr.data.log import ClickLog
+from ultr.errors import LogError
+
+
+@runtime_checkable
+class LogSource(Protocol):
+    """A log that can be read piece by piece, any number of times, in the same order each time."""
+
+    def chunks(self) -> Iterator[ClickLog]:
+        """Iterate over the pieces; a session is never cut."""
+
+    def shards(self, n: int) -> Sequence[LogSource]:
+        """Split into n sources of whole sessions, disjoint and covering."""
+
+
+def concat(logs: Sequence[ClickLog]) -> ClickLog:
+    """Join logs about the same items, page after page.
+
+    Raises:
+        LogError: there is no log, they have different columns, or different items.
+    """
+    if not logs:
+        raise LogError("There is no log to join.")
+    first = logs[0]
+    if len(logs) == 1:
+        return first
+    for i, log in enumerate(logs):
+        for kind in ("columns", "page_columns"):
+            odd = set(getattr(first, kind)) ^ set(getattr(log, kind))
+            if odd:
+                raise LogError(
+                    f"Logs to join need the same {kind.replace('_', ' ')}: piece {i} and piece 0 differ in {', '.join(sorted(odd))}."
+                )
+        if log.items is not first.items:
+            raise LogError(f"Logs to join need the same Items object: piece {i} has another than piece 0.")
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate([log.lengths for log in logs]))])
+    columns = {name: np.concatenate([log.columns[name] for log in logs]) for name in first.columns}
+    page_columns = {name: np.concatenate([log.page_columns[name] for log in logs]) for name in first.page_columns}
+    return ClickLog(offsets, columns, page_columns, first.items)
+
+
+def gather(source: LogSource) -> ClickLog:
+    """Return the whole source as one log in memory (the log itself where it is one)."""
+    return source if isinstance(source, ClickLog) else concat(list(source.chunks()))
+
+
+@dataclass(frozen=True, eq=False)
+class Chunked:
+    """A log in memory that is handed out in pieces of about `pages` pages, as a log on disk would be.
+
+    Args:
+        log: The log.
+        pages: Pages a piece, at least 1; a piece grows to the end of its last session. Sessions must be contiguous.
+    """
+
+    log: ClickLog
+    pages: int = 7
+
+    def chunks(self) -> Iterator[ClickLog]:
+        """Iterate over the pieces."""
+        n = len(self.log)
+        session = self.log.page_columns.get("session")
+        start = 0
+        while start < n:
+            end = min(n, start + self.pages)
+            while session is not None and end < n and session[end] == session[end - 1]:
+                end += 1
+            yield self.log.take(np.arange(start, end))
+            start = end
+
+    def shards(self, n: int) -> Sequence[Chunked]:
+        """Split into n sources of whole sessions."""
+        return [Chunked(shard, self.pages) for shard in self.log.shards(n)]
