@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = attach(
         "RankingData": "data.ranking",
         "Training": "training.settings",
         "evaluate": "evaluation.evaluate",
-        "load": "models.ranker",
+        "load": "models.files",
         "load_svmrank": "data.svmrank",
         "read_table": "data.table",
         "synthetic_ranking": "data.synthetic",

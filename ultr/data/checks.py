@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from ultr.errors import LogError
+from ultr.errors import FileError, LogError
 
 MAX_GRADE = 31  # 2**grade has to stay exact and finite in the gains of NDCG and ERR
+
+
+class Cells(Protocol):
+    """The entries of a column, whatever kind of array holds them."""
+
+    def __getitem__(self, row: int, /) -> object: ...
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -26,7 +34,7 @@ def require(columns: Mapping[str, object], name: str, *, by: str, kind: str = "c
         raise LogError(f"{by} needs the {kind} {name!r}, which the log lacks.{nearest(name, columns)} It has: {have}. {hint}".strip())
 
 
-def refuse(bad: np.ndarray, what: str, do: str, where: Callable[[int], str], values: np.ndarray | None = None) -> None:
+def refuse(bad: np.ndarray, what: str, do: str, where: Callable[[int], str], values: Cells | None = None) -> None:
     """Raise LogError if any entry of `bad` is true: what, the first place and value, how many, what to do.
 
     Args:
@@ -54,38 +62,81 @@ def rows_are(offsets: np.ndarray) -> Callable[[int], str]:
     return where
 
 
-def check_clicks(click: np.ndarray, limit: np.ndarray | int, where: Callable[[int], str]) -> None:
-    """Refuse clicks that are no whole numbers in [0, limit]."""
+def as_numbers(name: str, values: np.ndarray, where: Callable[[int], str]) -> np.ndarray:
+    """Return a column as an array of numbers: objects and strings that spell numbers are converted, anything else is refused."""
+    if values.dtype.kind in "biuf":
+        return values
+    bad = np.ones(len(values), dtype=bool)  # times would convert too, to nanoseconds
+    if values.dtype.kind in "OUT":
+        bad = np.array([not _spells_number(value) for value in values], dtype=bool)
+    refuse(bad, f"{name} must be a number", "Check the column mapping, or encode the column first.", where, values)
+    return values.astype(np.float64)
+
+
+def _spells_number(value: object) -> bool:
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def check_clicks(click: np.ndarray, limit: np.ndarray | float, where: Callable[[int], str]) -> np.ndarray:
+    """Return clicks as numbers; refuse any that is no whole number in [0, limit]."""
+    click = as_numbers("click", click, where)
     with np.errstate(invalid="ignore"):
         bad = ~((click >= 0) & (click <= limit) & (click == np.floor(click)))
     refuse(
         bad, "click must be 0 or 1 (0..count on a page with a count)", "Binarise it, or drop the rows with unknown clicks.", where, click
     )
+    return click
 
 
-def check_grades(grade: np.ndarray, where: Callable[[int], str]) -> None:
-    """Refuse grades that are no whole numbers in [0, MAX_GRADE]."""
+def check_grades(grade: np.ndarray, where: Callable[[int], str]) -> np.ndarray:
+    """Return grades as int32; refuse any that is no whole number in [0, MAX_GRADE]."""
+    grade = as_numbers("grade", grade, where)
     with np.errstate(invalid="ignore"):
         bad = ~((grade >= 0) & (grade <= MAX_GRADE) & (grade == np.floor(grade)))
     refuse(bad, f"grade must be a whole number in 0..{MAX_GRADE}", "Map grades to 0, 1, 2, ... first.", where, grade)
+    return grade.astype(np.int32)
 
 
-def check_probabilities(name: str, values: np.ndarray, where: Callable[[int], str], *, zero: bool) -> None:
-    """Refuse probabilities outside [0, 1], or outside (0, 1] when `zero` is false."""
+def check_probabilities(name: str, values: np.ndarray, where: Callable[[int], str], *, zero: bool) -> np.ndarray:
+    """Return probabilities as numbers; refuse any outside [0, 1], or outside (0, 1] when `zero` is false."""
+    values = as_numbers(name, values, where)
     with np.errstate(invalid="ignore"):
         bad = ~((values <= 1) & ((values >= 0) if zero else (values > 0)))
     interval = "[0, 1]" if zero else "(0, 1]"
     refuse(bad, f"{name} must be in {interval}", "Rescale it, or drop rows that can never be observed.", where, values)
+    return values
 
 
 def check_features(features: np.ndarray, names: tuple[str, ...] | None = None) -> None:
     """Refuse NaN and infinite features."""
-    if np.isfinite(features.sum(dtype=np.float64)):  # one pass, no mask; a finite sum of float32 in float64 has only finite terms
+    with np.errstate(invalid="ignore"):
+        total = features.sum(dtype=np.float64)
+    if np.isfinite(total):  # one pass, no mask; a finite sum of float32 in float64 has only finite terms
         return
     bad = ~np.isfinite(features)
     item, feature = np.argwhere(bad)[0]
     name = f"{names[feature]!r}" if names else f"{feature}"
     raise LogError(
-        f"features must be finite: item row {item}, feature {name} has {features[item, feature]}; {np.count_nonzero(bad)} of {bad.size} values"
-        " are NaN or infinite. Fill them (0 is LETOR's convention for a missing feature) or drop the feature."
+        f"features must be finite: item row {item}, feature {name} has {features[item, feature]};"
+        f" {np.count_nonzero(bad)} of {bad.size} values are NaN or infinite."
+        " Fill them (0 is LETOR's convention for a missing feature) or drop the feature."
     )
+
+
+def find_file(path: Path) -> Path:
+    """Return the file, or the `.gz` beside it where only that is there.
+
+    Raises:
+        FileError: neither is there.
+    """
+    for candidate in (path, Path(f"{path}.gz")):
+        if candidate.is_file():
+            return candidate
+    if path.is_dir():
+        raise FileError(f"{path} is a folder: name a file in it, such as {path / 'train.txt'}.")
+    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise FileError(f"There is no file {path}, nor {path}.gz.{nearest(path.name, beside)} Check the path, or put the data there.")

@@ -34,7 +34,8 @@ class Items:
         if self.features is None and self.ids is None:
             raise LogError("Items needs features, ids or both.")
         if self.features is not None:
-            features = np.ascontiguousarray(self.features, dtype=np.float32)
+            with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused as such
+                features = np.ascontiguousarray(self.features, dtype=np.float32)
             if features.ndim != 2:
                 raise LogError(f"features must have shape [items, features], not {features.shape}.")
             check_features(features, self.names)
@@ -43,6 +44,9 @@ class Items:
                 raise LogError(f"{len(self.names)} feature names for {features.shape[1]} features.")
         if self.ids is not None:
             ids = np.asarray(self.ids)
+            if ids.ndim > 1 and not isinstance(self.ids, np.ndarray):  # a list of tuples: each is one id
+                ids = np.empty(len(self.ids), dtype=object)
+                ids[:] = self.ids
             if ids.ndim != 1 or (self.features is not None and len(ids) != len(self.features)):
                 raise LogError(f"ids must have shape [items] = [{len(self)}], not {ids.shape}.")
             object.__setattr__(self, "ids", ids)
@@ -63,3 +67,10 @@ class Items:
     def hashes(self) -> np.ndarray:
         """Hash of each item's id (its row number where it has none), uint64, shape [I]."""
         return hash_ids(np.arange(len(self)) if self.ids is None else self.ids)
+
+
+def features_of(items: Items | None, by: str) -> np.ndarray:
+    """Return the items' features [I, F], or raise LogError saying that `by` needs them."""
+    if items is None or items.features is None or items.n_features == 0:
+        raise LogError(f"{by} needs items with features: give features= to from_frame or read_table, or items=Items(features).")
+    return items.features

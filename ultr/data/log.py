@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from ultr.data.checks import require
 from ultr.data.items import Items
-from ultr.data.order import order_by_score
+from ultr.data.order import Reordered, order_by_score
 from ultr.data.padded import offsets_of, slots
 from ultr.errors import LogError
 from ultr.random import hash_ids, mix
@@ -85,6 +86,9 @@ class ClickLog:
         """
         from ultr.data.frame import log_from_frame
 
+        for argument, names in (("page_columns", page_columns), ("features", features)):
+            if isinstance(names, str):
+                raise LogError(f"{argument} must be a list of column names, not one string: write {argument}=[{names!r}].")
         return log_from_frame(frame, page, tuple(page_columns), tuple(features), items, first_position)
 
     def to_frame(self) -> pd.DataFrame:
@@ -97,7 +101,8 @@ class ClickLog:
         return len(self.offsets) - 1
 
     def __repr__(self) -> str:
-        return f"ClickLog({len(self)} pages, {self.n_rows} rows; columns {', '.join(self.columns)}; page columns {', '.join(self.page_columns)})"
+        columns, page_columns = ", ".join(self.columns), ", ".join(self.page_columns)
+        return f"ClickLog({len(self)} pages, {self.n_rows} rows; columns {columns}; page columns {page_columns})"
 
     @property
     def n_rows(self) -> int:
@@ -122,10 +127,16 @@ class ClickLog:
     @cached_property
     def sessions(self) -> np.ndarray:
         """Session ids in order of first appearance, shape [S]; page numbers where there is no page column `session`."""
+        return self._session_codes[1]
+
+    @cached_property
+    def _session_codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The number of each page's session, shape [P], and the session ids, shape [S]."""
         if "session" not in self.page_columns:
-            return np.arange(len(self))
-        values, first = np.unique(self.page_columns["session"], return_index=True)
-        return values[np.argsort(first)]
+            return np.arange(len(self)), np.arange(len(self))
+        from pandas import factorize
+
+        return factorize(self.page_columns["session"], sort=False, use_na_sentinel=False)
 
     def column(self, name: str, by: str) -> np.ndarray:
         """Return a row column [N], or raise LogError saying that `by` needs it."""
@@ -157,10 +168,18 @@ class ClickLog:
         return self.take(np.flatnonzero(page_mask))
 
     def take(self, pages: np.ndarray) -> ClickLog:
-        """Return the pages with these numbers, in the order given."""
+        """Return the pages with these numbers, in the order given; negative ones count from the end. Neighbours come as views."""
+        pages = np.asarray(pages)
+        if pages.dtype.kind not in "iu" and pages.size:
+            raise LogError(f"pages must be page numbers, not {pages.dtype}; for a mask use select.")
+        pages = np.arange(len(self))[pages.astype(np.int64)]
         lengths = self.lengths[pages]
         offsets = offsets_of(lengths)
-        rows = np.repeat(self.offsets[pages] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        rows: np.ndarray | slice = slice(0, 0)
+        if len(pages) and (np.diff(pages) == 1).all():
+            rows = slice(self.offsets[pages[0]], self.offsets[pages[-1] + 1])
+        elif len(pages):
+            rows = np.repeat(self.offsets[pages] - offsets[:-1], lengths) + np.arange(offsets[-1])
         columns = {name: values[rows] for name, values in self.columns.items()}
         return ClickLog(offsets, columns, {name: values[pages] for name, values in self.page_columns.items()}, self.items)
 
@@ -168,10 +187,10 @@ class ClickLog:
         """Return the log with every page's rows ordered by falling score.
 
         `position` stays as logged, and the column `score` is added. Equal scores are ordered by a hash of the query (the page id where
-        there is none) and the item, never by the order of the rows.
+        there is none) and the item, never by the order of the rows. A column is permuted when it is first read.
 
         Args:
-            scores: Numbers without NaN, shape [N].
+            scores: Numbers without NaN, shape [N]; not to be written into afterwards.
 
         Raises:
             LogError: the shape is wrong or a score is NaN.
@@ -180,8 +199,9 @@ class ClickLog:
         if scores.shape != (self.n_rows,):
             raise LogError(f"scores must have one number a row, shape ({self.n_rows},), not {scores.shape}.")
         order = order_by_score(scores, self.offsets, self._tiebreak)
-        columns = {name: values[order] for name, values in {**self.columns, "score": scores}.items()}
-        return replace(self, columns=columns)
+        log = copy(self)  # the same pages and items: nothing to check again, and no column is read
+        object.__setattr__(log, "columns", Reordered({**self.columns, "score": scores}, order))
+        return log
 
     def _tiebreak(self, rows: np.ndarray) -> np.ndarray:
         """Hash (query or page id, item) of flat rows [n]."""
@@ -209,14 +229,17 @@ class ClickLog:
         yield self
 
     def shards(self, n: int) -> Sequence[ClickLog]:
-        """Split into n logs of whole sessions, disjoint and covering; some are empty if there are fewer sessions."""
-        if "session" not in self.page_columns:
-            code = np.arange(len(self))
-        else:
-            place = {session: i for i, session in enumerate(self.sessions.tolist())}
-            code = np.array([place[session] for session in self.page_columns["session"].tolist()], dtype=np.int64)
-        shard = code * n // max(1, len(self.sessions))
-        return [self.take(np.flatnonzero(shard == i)) for i in range(n)]
+        """Split into n logs of whole sessions, disjoint and covering; some are empty if there are fewer sessions.
+
+        Raises:
+            LogError: `n` is no number of 1 or more.
+        """
+        if n < 1:
+            raise LogError(f"A log splits into 1 or more shards, not {n}.")
+        codes, sessions = self._session_codes
+        shard = codes * n // max(1, len(sessions))
+        order = np.argsort(shard, kind="stable")
+        return [self.take(pages) for pages in np.split(order, np.searchsorted(shard[order], np.arange(1, n)))]
 
     @staticmethod
     def concat(logs: Sequence[ClickLog]) -> ClickLog:
@@ -225,8 +248,17 @@ class ClickLog:
 
         return concat(logs)
 
-    def write_parquet(self, path: str | Path) -> None:
-        """Write the log as a folder: Parquet pages, items and a versioned schema; read it with `ultr.ParquetLog.open`."""
-        from ultr.data.parquet import write_log
+    def write_parquet(self, path: str | Path, overwrite: bool = False) -> None:
+        """Write the log as a folder: Parquet pages, items and a versioned schema; read it with `ultr.ParquetLog.open`.
 
-        write_log(self, path)
+        Args:
+            path: The folder; it appears when it is complete. Missing parents are made.
+            overwrite: Replace a log that is there already; anything else that is there is never touched.
+
+        Raises:
+            FileError: something is at `path` that may not be replaced, or the disk refuses.
+            LogError: pages of a session are not contiguous, or a column has no place in Parquet.
+        """
+        from ultr.data.writer import write_log
+
+        write_log(self, path, overwrite=overwrite)

@@ -2,25 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ultr.data.checks import refuse, rows_are
 
 _BLOCK = 1 << 16  # rows a step: keys and their sort stay in the cache
+_NOT_SIGN = np.int64(0x7FFFFFFFFFFFFFFF)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Pages of one length: a matrix without padding.
+
+    Args:
+        pages: Page numbers, rising, shape [B].
+        starts: First flat row of each of these pages, shape [B].
+        length: Rows a page, L, at least 1.
+    """
+
+    pages: np.ndarray
+    starts: np.ndarray
+    length: int
+
+    def rows(self, width: int | None = None) -> np.ndarray:
+        """Return the flat numbers of the first `width` rows of each page (all when None), shape [B, min(width, L)]."""
+        return self.starts[:, None] + np.arange(self.length if width is None else min(width, self.length))
+
+    def of(self, values: np.ndarray, width: int | None = None) -> np.ndarray:
+        """Return a flat column's values [N] as pages, shape [B, min(width, L)]; a view where the pages lie side by side."""
+        run = self._run()
+        return values[self.rows(width)] if run is None else values[run].reshape(-1, self.length)[:, :width]
+
+    def put(self, out: np.ndarray, values: np.ndarray) -> None:
+        """Write pages [B, L] to their places in a flat column [N]."""
+        run = self._run()
+        out[self.rows() if run is None else run] = values if run is None else values.reshape(-1)
+
+    def _run(self) -> slice | None:
+        first, n = int(self.starts[0]), len(self.starts)
+        together = int(self.starts[-1]) - first == (n - 1) * self.length
+        return slice(first, first + n * self.length) if together else None
+
+
+def blocks(offsets: np.ndarray) -> Iterator[Block]:
+    """Iterate over the pages that have rows, pages of equal length together and about 65,536 rows at a time.
+
+    Args:
+        offsets: Page boundaries, shape [P + 1].
+    """
+    lengths = np.diff(offsets)
+    by_length = np.argsort(lengths, kind="stable")
+    cuts = np.flatnonzero(np.diff(lengths[by_length])) + 1
+    for pages in np.split(by_length, cuts):
+        length = int(lengths[pages[0]]) if len(pages) else 0
+        step = max(1, _BLOCK // max(1, length))
+        for at in range(0, len(pages) if length else 0, step):
+            some = pages[at : at + step]
+            yield Block(some, offsets[some], length)
+
+
+@dataclass(frozen=True, eq=False)
+class Reordered(Mapping[str, np.ndarray]):
+    """Row columns in another order, each one permuted when it is first read: a metric of the first ranks never pays for the rest.
+
+    Args:
+        source: The columns as they were, each of shape [N]; not to be written into afterwards.
+        order: Which row of `source` stands in each place, shape [N]; rows stay within their page.
+    """
+
+    source: Mapping[str, np.ndarray]
+    order: np.ndarray
+    _done: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._done:
+            self._done[name] = self.source[name].take(self.order)
+        return self._done[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.source)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.source
 
 
 def order_by_score(scores: np.ndarray, offsets: np.ndarray, tiebreak: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Return the permutation of rows that sorts every page by falling score.
 
-    The scores' float32 images stand in the high bits of an integer, the slot in the page in the low bits, and each page is sorted as
-    integers. Pages in which two images meet are sorted again by the full score and then by the tie-break, so the result is exact.
+    A score's float64 image stands in the high bits of an integer, the slot in the page in the low bits, and each page is sorted as
+    integers. Rows whose images meet are sorted again by the full score and then by the tie-break, so the result is exact.
 
     Args:
         scores: Numbers without NaN, shape [N].
         offsets: Page boundaries, shape [P + 1].
-        tiebreak: Maps flat rows [n] to the integers that order equal scores, shape [n]; called for rows of tied pages only.
+        tiebreak: Maps flat rows [n] to the integers that order equal scores, shape [n]; called for the rows whose images meet only.
 
     Returns:
         Flat row numbers, int64, shape [N]: page i's best row stands at `offsets[i]`.
@@ -28,45 +109,39 @@ def order_by_score(scores: np.ndarray, offsets: np.ndarray, tiebreak: Callable[[
     Raises:
         LogError: a score is NaN.
     """
-    refuse(np.isnan(scores), "scores must not be NaN", "Look for missing features or a diverged model.", rows_are(offsets), scores)
     order = np.empty(len(scores), dtype=np.int64)
-    lengths = np.diff(offsets)
-    for length in np.unique(lengths):
-        if length == 0:
-            continue
-        starts = offsets[:-1][lengths == length]
-        step = max(1, _BLOCK // int(length))
-        for at in range(0, len(starts), step):
-            _order_block(scores, starts[at : at + step], int(length), tiebreak, order)
+    for block in blocks(offsets):
+        rows = _order_block(scores, block, tiebreak)
+        if np.isnan(scores[rows[:, [0, -1]]]).any():  # NaN, of either sign, sorts beyond the infinities
+            refuse(np.isnan(scores), "scores must not be NaN", "Look for missing features or a diverged model.", rows_are(offsets), scores)
+        block.put(order, rows)
     return order
 
 
-def _order_block(
-    scores: np.ndarray, starts: np.ndarray, length: int, tiebreak: Callable[[np.ndarray], np.ndarray], order: np.ndarray
-) -> None:
-    first, n = int(starts[0]), len(starts)
-    together = int(starts[-1]) - first == (n - 1) * length
-    rows = None if together else starts[:, None] + np.arange(length)
-    block = scores[first : first + n * length].reshape(n, length) if rows is None else scores[rows]
-    with np.errstate(over="ignore"):
-        image = (0.0 - block).astype(np.float32).view(np.int32)
-    keys = (image ^ ((image >> 31) & np.int32(0x7FFFFFFF))).astype(np.int64)
-    keys <<= 32
-    keys |= np.arange(length)
+def _order_block(scores: np.ndarray, block: Block, tiebreak: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return the flat rows of a block's pages by falling score, shape [B, L]."""
+    slot_bits = (1 << (block.length - 1).bit_length()) - 1
+    keys = np.subtract(0.0, block.of(scores), dtype=np.float64).view(np.int64)  # falling scores rise, and -0.0 becomes 0.0
+    keys ^= (keys >> 63) & _NOT_SIGN  # the bits of negative floats fall as the numbers rise
+    keys &= ~slot_bits
+    keys |= np.arange(block.length)
     keys.sort(axis=1)
-    best = keys & 0xFFFFFFFF
-    best += starts[:, None]
-    tied = np.flatnonzero(((keys[:, 1:] ^ keys[:, :-1]) >> 32 == 0).any(axis=1)) if length > 1 else ()
-    if len(tied):
-        best[tied] = _exact_order(scores, starts[tied][:, None] + np.arange(length), tiebreak)
-    if rows is None:
-        order[first : first + n * length] = best.reshape(-1)
-    else:
-        order[rows] = best
+    flat = keys.reshape(-1)
+    close = np.flatnonzero((flat[1:] - flat[:-1]).view(np.uint64) <= slot_bits)  # equal images, and a few neighbours
+    close = close[close % block.length != block.length - 1]  # the last row of a page does not meet the first of the next
+    rows = (keys & slot_bits) + block.starts[:, None]
+    if len(close):
+        _order_meeting(rows.reshape(-1), close, scores, tiebreak)
+    return rows
 
 
-def _exact_order(scores: np.ndarray, rows: np.ndarray, tiebreak: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Sort pages [B, L] of flat rows by falling score, equal scores by the tie-break."""
-    page = np.repeat(np.arange(len(rows)), rows.shape[1])
-    flat = rows.reshape(-1)
-    return flat[np.lexsort((tiebreak(flat), -scores[flat], page))].reshape(rows.shape)
+def _order_meeting(rows: np.ndarray, close: np.ndarray, scores: np.ndarray, tiebreak: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Sort, in place, each run of rows [n] in which place i meets place i + 1 for i in `close`: by the full score, then the tie-break."""
+    meets_next = np.zeros(len(rows), dtype=bool)
+    meets_next[close] = True
+    meets = meets_next.copy()
+    meets[1:] |= meets_next[:-1]
+    places = np.flatnonzero(meets)
+    run = np.cumsum(~meets_next[places - 1])  # places - 1 may be -1: the last row never meets a next one
+    tied = rows[places]
+    rows[places] = tied[np.lexsort((tiebreak(tied), -scores[tied], run))]

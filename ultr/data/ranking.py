@@ -23,17 +23,17 @@ class RankingData:
         features: Finite numbers, shape [D, F]; stored as float32.
         grades: Whole numbers from 0 (irrelevant) to 31, shape [D].
         offsets: Query q owns the documents offsets[q]:offsets[q + 1], shape [Q + 1].
-        query_ids: Ids of the queries, shape [Q]; their numbers when None.
+        query_ids: Ids of the queries, all different, shape [Q]; their numbers when None.
         names: Names of the features, if they have any.
 
     Raises:
-        LogError: shapes disagree, features are not finite, grades are out of range, or there is no document.
+        LogError: shapes disagree, features are not finite, grades are out of range, an id stands twice, or there is no document.
     """
 
     features: np.ndarray
     grades: np.ndarray
     offsets: np.ndarray
-    query_ids: np.ndarray | None = None
+    query_ids: np.ndarray = None  # type: ignore[assignment]  # filled in below
     names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -43,18 +43,16 @@ class RankingData:
         query_ids = np.arange(len(offsets) - 1) if self.query_ids is None else np.asarray(self.query_ids)
         if len(items) == 0:
             raise LogError("There is no document: a ranking set needs at least one.")
-        if (
-            grades.shape != (len(items),)
-            or len(offsets) < 2
-            or offsets[0] != 0
-            or offsets[-1] != len(items)
-            or (np.diff(offsets) < 0).any()
-        ):
-            raise LogError(f"Shapes disagree: {len(items)} documents, {grades.shape} grades, offsets from {offsets[0]} to {offsets[-1]}.")
+        if grades.shape != (len(items),):
+            raise LogError(f"grades must have shape [documents] = ({len(items)},), not {grades.shape}.")
+        if offsets.ndim != 1 or len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != len(items) or (np.diff(offsets) < 0).any():
+            raise LogError(f"offsets must rise from 0 to the {len(items)} documents, one boundary more than queries.")
         if query_ids.shape != (len(offsets) - 1,):
-            raise LogError(f"query_ids must have shape ({len(offsets) - 1},), not {query_ids.shape}.")
-        check_grades(grades, rows_are(offsets))
-        for name, value in (("features", features), ("grades", grades.astype(np.int32)), ("offsets", offsets), ("query_ids", query_ids)):
+            raise LogError(f"query_ids must have shape [queries] = ({len(offsets) - 1},), not {query_ids.shape}.")
+        if len(set(query_ids.tolist())) < len(query_ids):
+            raise LogError(f"query_ids must be distinct: {len(query_ids)} queries have {len(set(query_ids.tolist()))} ids.")
+        grades = check_grades(grades, rows_are(offsets))
+        for name, value in (("features", features), ("grades", grades), ("offsets", offsets), ("query_ids", query_ids)):
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
@@ -92,8 +90,10 @@ class RankingData:
 
     def select(self, query_mask: np.ndarray) -> RankingData:
         """Return the queries where `query_mask` [Q] is True."""
-        lengths = np.diff(self.offsets)
-        rows = np.repeat(np.asarray(query_mask, dtype=bool), lengths)
+        query_mask, lengths = np.asarray(query_mask), np.diff(self.offsets)
+        if query_mask.dtype != bool or query_mask.shape != lengths.shape:
+            raise LogError(f"query_mask must be boolean with shape {lengths.shape}, not {query_mask.dtype} with shape {query_mask.shape}.")
+        rows = np.repeat(query_mask, lengths)
         offsets = offsets_of(lengths[query_mask])
         return RankingData(self.features[rows], self.grades[rows], offsets, self.query_ids[query_mask], self.names)
 

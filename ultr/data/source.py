@@ -61,14 +61,23 @@ class Chunked:
     Args:
         log: The log.
         pages: Pages a piece, at least 1; a piece grows to the end of its last session. Sessions must be contiguous.
+
+    Raises:
+        LogError: `pages` is below 1.
     """
 
     log: ClickLog
     pages: int = 7
 
+    def __post_init__(self) -> None:
+        if self.pages < 1:
+            raise LogError(f"A piece of a log has 1 or more pages, not {self.pages}.")
+
     def chunks(self) -> Iterator[ClickLog]:
-        """Iterate over the pieces."""
+        """Iterate over the pieces; a log without pages is one empty piece."""
         n = len(self.log)
+        if n == 0:
+            yield self.log
         session = self.log.page_columns.get("session")
         start = 0
         while start < n:

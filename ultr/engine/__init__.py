@@ -1,1 +1,12 @@
-"""Placeholder."""
+"""Engines run independent tasks and folds over logs: serial and processes give the same bits."""
+
+from ultr._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Engine": "base",
+        "Processes": "processes",
+        "Serial": "serial",
+    },
+)

@@ -1,0 +1,146 @@
+"""The columns of a simulated log: the truth about the pages shown, and the clicks on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulators.world import Menu, World
+from ultr.data.checks import check_probabilities
+from ultr.data.log import ClickLog
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """B pages, and where the truth about their rows stands.
+
+    Args:
+        query_ids: Id of each page's query, shape [B].
+        mask: True where a page has a row, shape [B, width]; None where every cell is one.
+        tables: For each column a table whose entries at `index` are the column's cells: one entry a document [D], or one a page [M, width].
+        index: Documents [B, width] or pages [B]; any number where no row is shown.
+    """
+
+    query_ids: np.ndarray
+    mask: np.ndarray | None
+    tables: Mapping[str, np.ndarray]
+    index: np.ndarray
+
+    @classmethod
+    def documents(cls, world: World, queries: np.ndarray, rows: np.ndarray) -> Shown:
+        """Look pages up document by document: query numbers [B], rows [B, width] with -1 behind the last one."""
+        mask = None if rows[:, -1].min(initial=0) >= 0 else rows >= 0
+        return cls(world.data.query_ids[queries], mask, world.documents, rows)
+
+    def cells(self, name: str) -> np.ndarray:
+        """Return a column's cells, shape [B, width]."""
+        return np.take(self.tables[name], self.index, axis=0, mode="clip")
+
+
+class KnownPages:
+    """The truth about all pages of a menu, looked up once.
+
+    Args:
+        world: What the pages are about.
+        menu: The pages that can be shown.
+        rng: Only for laws whose examination has to be estimated by sampling.
+
+    Raises:
+        LogError: a row is never examined.
+    """
+
+    def __init__(self, world: World, menu: Menu, rng: np.random.Generator) -> None:
+        self.pages = Shown.documents(world, menu.queries, menu.rows)
+        self.tables = {name: self.pages.cells(name) for name in self.pages.tables}
+        if world.law.knows_examination:
+            self.tables["propensity"] = propensity(world, self.pages, self.tables["relevance"], rng).astype(np.float32)
+
+    def shown(self, which: np.ndarray) -> Shown:
+        """Return the pages with these numbers [B]."""
+        mask = self.pages.mask
+        return Shown(self.pages.query_ids[which], None if mask is None else mask[which], self.tables, which)
+
+
+def propensity(world: World, pages: Shown, attraction: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return P(examined) of every cell [B, width].
+
+    Raises:
+        LogError: it is 0 somewhere. No weight makes up for a row that is never seen, and the propensities of a log are in (0, 1].
+    """
+    values = world.law.marginal_examination(attraction, mask=pages.mask, rng=rng)
+    positive = values if pages.mask is None else np.where(pages.mask, values, 1)
+    if not positive.min(initial=1) > 0:
+        ids, width = pages.query_ids, world.width
+        check_probabilities("propensity", positive.reshape(-1), lambda i: f"query {ids[i // width]}, position {i % width}", zero=False)
+    return values
+
+
+class Columns:
+    """The columns of a log, filled page after page.
+
+    Args:
+        world: What the pages are about.
+        n_pages: How many pages there will be.
+        click: Type of the clicks.
+    """
+
+    def __init__(self, world: World, n_pages: int, click: type[np.generic]) -> None:
+        kinds: dict[str, type[np.generic]] = {"item": np.int32, "position": np.int32, "click": click, "grade": np.int32}
+        kinds |= {"relevance": np.float32, "propensity": np.float32}
+        if not world.law.knows_examination:
+            del kinds["propensity"]
+        self.world = world
+        self.values = {name: np.empty(n_pages * world.width, dtype=kind) for name, kind in kinds.items()}
+        self.query_ids = np.empty(n_pages, dtype=world.data.query_ids.dtype)
+        self.offsets = np.zeros(n_pages + 1, dtype=np.int64)
+        self.n_pages = self.n_rows = 0
+
+    def add(self, pages: Shown, rng: np.random.Generator, counts: np.ndarray | None = None) -> None:
+        """Add pages and draw their clicks.
+
+        Args:
+            pages: The pages, B of them.
+            rng: Source of the clicks.
+            counts: How often each page is shown, shape [B]; once when None.
+        """
+        world, mask, shape = self.world, pages.mask, (len(pages.query_ids), self.world.width)
+        out = self._room(pages)
+        for name, table in pages.tables.items():
+            if mask is None:
+                np.take(table, pages.index, axis=0, out=out[name].reshape(shape), mode="clip")
+            else:
+                out[name][...] = pages.cells(name)[mask]
+        _put(out["position"], np.broadcast_to(np.arange(world.width, dtype=np.int32), shape), mask)
+        attraction = out["relevance"].reshape(shape) if mask is None else pages.cells("relevance")
+        if "propensity" in out and "propensity" not in pages.tables:
+            _put(out["propensity"], propensity(world, pages, attraction, rng), mask)
+        if counts is None:
+            _put(out["click"], world.law.sample(attraction, rng, mask=mask), mask)
+        else:
+            _put(out["click"], world.law.sample_counts(attraction, counts, rng, mask=mask), mask)
+
+    def log(self, counts: np.ndarray | None = None) -> ClickLog:
+        """Return the log of the pages added; `counts` [P] become the page column count."""
+        columns = {name: values[: self.n_rows] for name, values in self.values.items()}
+        pages = {"query": self.query_ids} if counts is None else {"query": self.query_ids, "count": counts}
+        return ClickLog(self.offsets, columns, pages, self.world.data.items)
+
+    def _room(self, pages: Shown) -> dict[str, np.ndarray]:
+        """Append pages, and return the part of each column that is theirs."""
+        n = len(pages.query_ids)
+        ends = np.arange(1, n + 1) * self.world.width if pages.mask is None else pages.mask.sum(axis=1).cumsum()
+        self.query_ids[self.n_pages : self.n_pages + n] = pages.query_ids
+        self.offsets[self.n_pages + 1 : self.n_pages + n + 1] = ends + self.n_rows
+        rows = slice(self.n_rows, self.n_rows + int(ends[-1]))
+        self.n_pages, self.n_rows = self.n_pages + n, rows.stop
+        return {name: values[rows] for name, values in self.values.items()}
+
+
+def _put(out: np.ndarray, cells: np.ndarray, mask: np.ndarray | None) -> None:
+    """Write the shown cells [B, width] to a part of a column, page after page."""
+    if mask is None:
+        out.reshape(cells.shape)[...] = cells
+    else:
+        out[...] = cells[mask]

@@ -1,0 +1,147 @@
+"""Engines: the same bits everywhere, results as they finish, errors that name the task."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from ultr.data.log import ClickLog
+from ultr.data.source import Chunked
+from ultr.engine import Engine, Processes, Serial
+from ultr.errors import ConfigError, LogError
+
+ENGINES = [Serial(), Processes(2)]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A floating-point sum whose last bits depend on the order of the additions."""
+
+    total: float
+    pages: int
+
+    def __add__(self, other: "Sum") -> "Sum":
+        return Sum(self.total + other.total, self.pages + other.pages)
+
+
+def weigh(chunk: ClickLog) -> Sum:
+    return Sum(float(chunk.columns["weight"].sum()), len(chunk))
+
+
+def log_of(pages: int, session: bool = False) -> ClickLog:
+    rng = np.random.default_rng(3)
+    columns = {"item": np.zeros(2 * pages, dtype=np.int32), "weight": rng.lognormal(0, 4, 2 * pages)}
+    return ClickLog(np.arange(pages + 1) * 2, columns, {"session": np.arange(pages) // 3} if session else {})
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=repr)
+def test_every_task_comes_back_once_with_its_number(engine):
+    assert sorted(engine.map(square, [3, 1, 2])) == [(0, 9), (1, 1), (2, 4)]
+    assert list(engine.map(square, [])) == []
+
+
+def test_serial_hands_out_each_result_before_the_next_task_starts():
+    ran = []
+    results = Serial().map(ran.append, ["a", "b"])
+    next(results)
+    assert ran == ["a"]
+
+
+def test_processes_take_functions_that_no_import_finds():
+    offset = np.array([10])
+    assert sorted(Processes(2).map(lambda x: int(x + offset[0]), [1, 2])) == [(0, 11), (1, 12)]
+
+
+def test_a_task_that_writes_into_a_large_array_changes_only_its_own_copy():
+    large = np.zeros(300_000)  # large enough to be memory-mapped
+
+    def write(x: int) -> float:
+        large[0] += x
+        return float(large[0])
+
+    assert sorted(Processes(2).map(write, [1, 2, 3])) == [(0, 1.0), (1, 2.0), (2, 3.0)]
+    assert large[0] == 0
+
+
+def test_workers_have_one_thread():
+    assert dict(Processes(2).map(lambda _: os.environ["OMP_NUM_THREADS"], [0, 1])) == {0: "1", 1: "1"}
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=repr)
+def test_bad_input_in_a_task_keeps_its_class_and_names_the_task(engine):
+    def refuse(x: int) -> int:
+        if x == 2:
+            raise LogError("click must be 0 or 1.")
+        return x
+
+    with pytest.raises(LogError, match=r"^shard 2 of 3: click must be 0 or 1\.$"):
+        list(engine.map(refuse, [0, 1, 2], ["shard 0 of 3", "shard 1 of 3", "shard 2 of 3"]))
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=repr)
+def test_a_bug_in_a_task_is_raised_as_it_is_with_a_note(engine):
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(engine.map(lambda x: 1 / x, [1, 0]))
+    assert caught.value.__notes__ == ["This was task 1."]
+
+
+def test_a_killed_worker_is_reported_with_what_is_unfinished():
+    with pytest.raises(RuntimeError, match="of 2 tasks unfinished"):
+        list(Processes(2).map(lambda _: os.kill(os.getpid(), 9), [0, 1]))
+
+
+def test_a_fold_gives_the_same_bits_on_every_engine_and_adds_in_shard_order():
+    log = log_of(1000)
+    pieces = [float(shard.columns["weight"].sum()) for shard in log.shards(16)]
+    total = pieces[0]
+    for piece in pieces[1:]:
+        total += piece
+    assert [engine.run(weigh, log) for engine in ENGINES] == [Sum(total, 1000)] * 2
+    assert Processes(1).run(weigh, log) == Sum(total, 1000)
+
+
+def test_the_order_of_the_additions_matters_in_the_test_above():
+    log = log_of(1000)
+    assert len({Serial().run(weigh, log, shards=n).total for n in (1, 3, 7, 16)}) > 1
+
+
+@pytest.mark.parametrize("pages", [1, 5, 40])
+@pytest.mark.parametrize("session", [False, True])
+def test_a_fold_sees_every_page_once_whatever_the_chunks_and_shards(pages, session):
+    log = log_of(pages, session)
+    for source in (log, Chunked(log, 2)):
+        for shards in (1, 3, 64):  # more shards than pages: empty ones are left out
+            assert Serial().run(weigh, source, shards).pages == pages
+
+
+def test_a_fold_over_nothing_is_an_error():
+    with pytest.raises(LogError, match="no page"):
+        Serial().run(weigh, log_of(0))
+
+
+def test_a_failing_fold_names_its_shard():
+    def refuse(chunk: ClickLog) -> Sum:
+        raise LogError("bad row.")
+
+    with pytest.raises(LogError, match=r"^shard 0 of 16: bad row"):
+        Serial().run(refuse, log_of(32))
+
+
+def test_an_engine_of_ones_own_writes_map_only():
+    class Backwards(Engine):
+        def map(self, function, tasks, names=None):
+            yield from ((i, function(tasks[i])) for i in reversed(range(len(tasks))))
+
+    log = log_of(100)
+    assert Backwards().run(weigh, log) == Serial().run(weigh, log)
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_workers_below_one_are_refused(workers):
+    with pytest.raises(ConfigError, match="at least 1"):
+        Processes(workers)

@@ -1,0 +1,177 @@
+"""ParquetLog: a log on disk, read row group by row group."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from pathlib import Path
+
+from ultr.data.arrow import Layout, empty_log, log_of
+from ultr.data.checks import nearest
+from ultr.data.folder import Folder, RowGroup, StoredItems, read_folder, reading
+from ultr.data.items import Items
+from ultr.data.log import ClickLog
+from ultr.data.source import concat
+from ultr.data.writer import session_starts, write_log
+from ultr.errors import FileError, LogError
+
+__all__ = ["ParquetLog", "write_log"]
+
+
+@dataclass(frozen=True, eq=False)
+class ParquetLog:
+    """A log on disk: one folder, or several that read as one. Make it with `open`; nothing but the schema is read until it is needed.
+
+    Args:
+        groups: The pieces of the log, in order; each one is a chunk.
+        columns: Names and dtypes of the row columns that chunks have.
+        page_columns: Names and dtypes of the page columns that chunks have.
+        stored_items: The items on disk, if the log has any.
+    """
+
+    groups: tuple[RowGroup, ...]
+    columns: Layout
+    page_columns: Layout
+    stored_items: StoredItems | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> ParquetLog:
+        """Open a log folder, or all that match a glob, in the order of their names.
+
+        Checked are the version, the schemas of several folders, the sizes of the files, and that no session runs on from one row group
+        into the next (the writer has made sure of the rest inside a folder). Damage inside a file is found by its checksums when it is
+        read.
+
+        Args:
+            path: A folder that `log.write_parquet` wrote, or a pattern such as "logs/2026-*".
+
+        Raises:
+            FileError: nothing is there, it is not a log or a newer one, a file is missing, truncated or was changed, folders have
+                different columns or items, or a session lies in two folders.
+        """
+        folders = [read_folder(found) for found in _find(path)]
+        for folder in folders[1:]:
+            _check_alike(folders[0], folder)
+        groups = tuple(group for folder in folders for group in folder.groups)
+        for left, right in pairwise(groups):
+            if right.first_session is not None and left.last_session == right.first_session:
+                raise FileError(
+                    f"Session {right.first_session!r} runs on from {left.path} (row group {left.index}) into {right.path} (row group"
+                    f" {right.index}); a session must lie in one row group. Join the logs and write them as one, or make ids distinct."
+                )
+        first = folders[0]
+        return cls(groups, first.columns, first.page_columns, first.items)
+
+    def __len__(self) -> int:
+        return sum(group.pages for group in self.groups)
+
+    def __repr__(self) -> str:
+        size = f"{len(self)} pages, {self.n_rows} rows in {len(self.groups)} chunks"
+        return f"ParquetLog({size}; columns {', '.join(self.columns)}; page columns {', '.join(self.page_columns)})"
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, N."""
+        return sum(group.rows for group in self.groups)
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the row columns, then of the page columns."""
+        return (*self.columns, *self.page_columns)
+
+    @property
+    def items(self) -> Items | None:
+        """The items, loaded on first use and shared by projections and shards of this log."""
+        return None if self.stored_items is None else self.stored_items.items
+
+    def project(self, columns: Sequence[str]) -> ParquetLog:
+        """Return the log with these row and page columns only; the others are never read.
+
+        `item` and, where logged, `count` come along in any case: without them rows and pages mean something else.
+
+        Raises:
+            LogError: the log lacks a column.
+        """
+        for name in columns:
+            if name not in self.column_names:
+                have = ", ".join(self.column_names)
+                raise LogError(f"The log has no column {name!r} to project to.{nearest(name, self.column_names)} It has: {have}.")
+        kept = {"item", "count", *columns}
+        return replace(
+            self,
+            columns={name: dtype for name, dtype in self.columns.items() if name in kept},
+            page_columns={name: dtype for name, dtype in self.page_columns.items() if name in kept},
+        )
+
+    def chunks(self) -> Iterator[ClickLog]:
+        """Iterate over the row groups, each as a log of whole sessions; a log without pages gives one empty chunk.
+
+        Columns of numbers are read-only: they are the memory that Parquet was decoded into.
+
+        Raises:
+            FileError: a file is damaged, was changed or is gone; the message names it.
+        """
+        items = self.items
+        if not self.groups:
+            yield empty_log(self.columns, self.page_columns, items)
+        names = list(self.column_names)
+        for path, groups in groupby(self.groups, key=lambda group: group.path):
+            with reading(path) as file:
+                for group in groups:
+                    log = log_of(file.read_row_group(group.index, columns=names), self.columns, self.page_columns, items)
+                    if (len(log), log.n_rows) != (group.pages, group.rows):
+                        raise ValueError(f"row group {group.index} has {log.n_rows} rows, not {group.rows}")
+                    yield log
+
+    def shards(self, n: int) -> Sequence[ParquetLog]:
+        """Split into n logs of whole row groups, disjoint and covering, in order; some are empty if there are fewer row groups.
+
+        Raises:
+            LogError: n is less than 1.
+        """
+        if n < 1:
+            raise LogError(f"A log splits into at least 1 shard, not {n}.")
+        shard = [i * n // len(self.groups) for i in range(len(self.groups))]
+        return [replace(self, groups=tuple(g for g, s in zip(self.groups, shard, strict=True) if s == i)) for i in range(n)]
+
+    def load(self) -> ClickLog:
+        """Read the whole log into memory.
+
+        Raises:
+            FileError: a file is damaged, or a session lies in several folders.
+        """
+        log = concat(list(self.chunks()))
+        if "session" in log.page_columns and len({group.path.parent for group in self.groups}) > 1:
+            runs = len(session_starts(log.page_columns["session"]))
+            if runs > len(log.sessions):
+                raise FileError(
+                    f"A session must lie in one folder: {len(log.sessions)} session ids make {runs} runs of pages in the folders opened"
+                    " together. Make the ids distinct, or join the logs, sort by session and write them as one."
+                )
+        return log
+
+
+def _find(path: str | Path) -> list[Path]:
+    """Return the folders behind a path or a pattern."""
+    if Path(path).exists() or not glob.has_magic(str(path)):
+        return [Path(path).absolute()]
+    found = sorted(glob.glob(str(path)))
+    if not found:
+        raise FileError(f"No folder matches the pattern {path}. Check it; a pattern names the log folders, not the files in them.")
+    return [Path(name).absolute() for name in found]
+
+
+def _check_alike(first: Folder, other: Folder) -> None:
+    """Refuse folders that cannot read as one log."""
+    for kind in ("columns", "page_columns"):
+        left, right = getattr(first, kind), getattr(other, kind)
+        odd = sorted(name for name in {*left, *right} if left.get(name) != right.get(name))
+        if odd:
+            what = "; ".join(f"{name} is {left.get(name, 'missing')} and {right.get(name, 'missing')}" for name in odd)
+            raise FileError(f"{first.path} and {other.path} have different {kind.replace('_', ' ')}: {what}. Open them one by one.")
+    if (first.items and first.items.digest) != (other.items and other.items.digest):
+        raise FileError(
+            f"{first.path} and {other.path} are about different items. Open them one by one, or write both with the same Items."
+        )

@@ -1,0 +1,56 @@
+"""Naive: learn from clicks as if they were relevance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from ultr.data.source import LogSource, gather
+from ultr.models.fitting import TARGET, fit_ranker
+from ultr.models.linear import Linear
+from ultr.models.network import Model
+from ultr.models.ranker import NeuralRanker
+from ultr.training.batch import Batch
+from ultr.training.labels import labels_of
+from ultr.training.losses import Loss, pointwise, resolve_loss
+from ultr.training.settings import Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naive:
+    """Rank by clicks without any correction: the baseline that every debiasing method has to beat.
+
+    Args:
+        model: Settings of the scoring network, or a torch module (copied).
+        training: Settings of the loop; early stopping watches the same loss on held-out queries.
+        label: Row column to learn from, non-negative.
+        loss: "softmax", "pairwise", "lambdarank", "pointwise", or a function (scores, labels, mask) -> [B] that is linear in the labels.
+    """
+
+    model: Model | nn.Module = field(default_factory=Linear)
+    training: Training = field(default_factory=Training)
+    label: str = "click"
+    loss: str | Loss = "softmax"
+
+    def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:
+        """Fit a ranker.
+
+        Raises:
+            LogError: the label or item features are missing, or every label is 0.
+        """
+        log, loss = gather(source), resolve_loss(self.loss)
+
+        def objective(scores: Tensor, batch: Batch) -> Tensor:
+            return loss(scores, batch.column(TARGET), batch.mask)
+
+        return fit_ranker(
+            log,
+            labels_of(log, self.label, "Naive"),
+            objective,
+            by="Naive",
+            model=self.model,
+            training=self.training,
+            seed=seed,
+            keep_empty_pages=loss is pointwise or callable(self.loss),
+        )

@@ -1,0 +1,19 @@
+"""Rooms that judge: metrics over logs, paired comparisons with intervals, reports, diagnostics of a log."""
+
+from ultr._lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Comparison": "comparison",
+        "ComparisonResult": "result",
+        "Identifiability": "weight_overlap",
+        "Interval": "significance",
+        "Overlap": "weight_overlap",
+        "effective_sample_size": "weight_overlap",
+        "identifiability": "weight_overlap",
+        "overlap": "weight_overlap",
+        "paired_interval": "significance",
+        "two_way_interval": "significance",
+    },
+)

@@ -1,0 +1,194 @@
+"""Scores of predicted probabilities: how well they rank, and how well they are calibrated."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ultr.data.checks import check_probabilities, nearest, refuse
+from ultr.errors import ConfigError, LogError
+
+
+def auc(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -> float:
+    """Return the probability that a positive row scores higher than a negative one, ties counted half.
+
+    Args:
+        labels: 0 or 1, shape [N].
+        scores: Numbers without NaN, shape [N]; only their order matters.
+        weight: Finite numbers of 0 or more, dimensionless, shape [N]; ones when None. Rows of weight 0 do not count.
+
+    Returns:
+        A number in [0, 1]; NaN where only one class has rows.
+
+    Raises:
+        LogError: shapes disagree, a label is not 0 or 1, a score is NaN, or a weight is negative or not finite.
+
+    Source:
+        Hanley and McNeil (1982), The meaning and use of the area under a ROC curve, Radiology. doi:10.1148/radiology.143.1.7063747
+    """
+    labels, scores, weights = _labelled(labels, scores, weight)
+    if len(labels) == 0:
+        return np.nan
+    return float(_auc_of_groups(labels, scores, weights, np.zeros(len(labels), dtype=np.int64))[0])
+
+
+def group_auc(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, weight: Literal["rows", "positives", "equal"] = "rows") -> float:
+    """Return the weighted mean of the AUC within each group (user, query, ...), known as GAUC.
+
+    Groups with one class only have no AUC and count neither in the mean nor in its weights.
+
+    Args:
+        labels: 0 or 1, shape [N].
+        scores: Numbers without NaN, shape [N]; only their order within a group matters.
+        groups: The group of each row, any ids that sort, shape [N].
+        weight: A group's weight: its number of "rows" (impressions), its "positives" (clicks), or "equal" weights.
+
+    Returns:
+        A number in [0, 1]; NaN where no group has both classes.
+
+    Raises:
+        LogError: shapes disagree, a label is not 0 or 1, or a score is NaN.
+        ConfigError: `weight` is no known name.
+
+    Source:
+        Zhu et al. (2017), Optimized cost per click in Taobao display advertising, KDD. doi:10.1145/3097983.3098134
+    """
+    labels, scores, ones = _labelled(labels, scores, None)
+    groups = np.asarray(groups)
+    if groups.shape != labels.shape:
+        raise LogError(f"groups must have one id a row, shape {labels.shape}, not {groups.shape}.")
+    if len(labels) == 0:
+        return np.nan
+    _, code = np.unique(groups, return_inverse=True)
+    rows, positives = np.bincount(code), np.bincount(code, labels)
+    weights = _choice("group_auc", "weight", weight, {"rows": rows, "positives": positives, "equal": np.ones(len(rows))})
+    values = _auc_of_groups(labels, scores, ones, code)
+    known = ~np.isnan(values)
+    return float(np.average(values[known], weights=weights[known])) if known.any() else np.nan
+
+
+def log_loss(labels: ArrayLike, p: ArrayLike) -> float:
+    """Return the mean negative log-likelihood of the labels, in nats.
+
+    Nothing is clipped: a probability of exactly 0 for a row with label 1, or of 1 for a row with label 0, costs infinity.
+
+    Args:
+        labels: Numbers in [0, 1], shape [N]; a fraction is the true probability, which gives the cross-entropy.
+        p: Predicted probabilities in [0, 1], shape [N].
+
+    Returns:
+        A number of 0 or more; NaN where there is no row.
+
+    Raises:
+        LogError: shapes disagree, or a label or probability is outside [0, 1].
+    """
+    labels, p = _predicted(labels, p)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cost = np.where(labels > 0, -labels * np.log(p), 0.0) + np.where(labels < 1, -(1.0 - labels) * np.log1p(-p), 0.0)
+    return float(cost.mean()) if len(p) else np.nan
+
+
+def calibration_ratio(labels: ArrayLike, p: ArrayLike) -> float:
+    """Return the sum of the predicted probabilities over the sum of the labels: 1 is calibrated on the whole, above 1 predicts too much.
+
+    Also known as PCOC, predicted clicks over clicks.
+
+    Args:
+        labels: Numbers in [0, 1], shape [N].
+        p: Predicted probabilities in [0, 1], shape [N].
+
+    Returns:
+        A number of 0 or more; NaN where all labels are 0.
+
+    Raises:
+        LogError: shapes disagree, or a label or probability is outside [0, 1].
+    """
+    labels, p = _predicted(labels, p)
+    total = labels.sum()
+    return float(p.sum() / total) if total > 0 else np.nan
+
+
+def expected_calibration_error(labels: ArrayLike, p: ArrayLike, bins: int = 10, binning: Literal["width", "mass"] = "width") -> float:
+    """Return the mean over rows of |mean label - mean probability| in the row's bin of probabilities.
+
+    Args:
+        labels: Numbers in [0, 1], shape [N].
+        p: Predicted probabilities in [0, 1], shape [N].
+        bins: Number of bins, at least 1.
+        binning: "width" cuts [0, 1] into bins of equal width, "mass" at the quantiles of `p`, so that bins hold about equally many rows.
+            A bin holds its lower edge, the last one also its upper; equal probabilities always share a bin.
+
+    Returns:
+        A number in [0, 1]; NaN where there is no row.
+
+    Raises:
+        LogError: shapes disagree, or a label or probability is outside [0, 1].
+        ConfigError: `bins` or `binning` has an impossible value.
+
+    Source:
+        Naeini, Cooper and Hauskrecht (2015), Obtaining well calibrated probabilities using Bayesian binning, AAAI.
+        doi:10.1609/aaai.v29i1.9602
+    """
+    labels, p = _predicted(labels, p)
+    if bins < 1:
+        raise ConfigError(f"expected_calibration_error: bins must be at least 1, not {bins!r}.")
+    shares = np.arange(1, bins) / bins
+    edges = _choice(
+        "expected_calibration_error", "binning", binning, {"width": shares, "mass": np.quantile(p, shares) if len(p) else shares}
+    )
+    gap = np.bincount(np.searchsorted(edges, p, side="right"), labels - p)
+    return float(np.abs(gap).sum() / len(p)) if len(p) else np.nan
+
+
+def _auc_of_groups(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """Return the AUC within each of the groups 0..G - 1, shape [G]; NaN where a class has no weight. There is at least one row."""
+    order = np.lexsort((scores, code)) if code.any() else np.argsort(scores)
+    labels, scores, weights, code = labels[order], scores[order], weights[order], code[order]
+    new_level = np.ones(len(code), dtype=bool)  # a level is a score within a group
+    new_level[1:] = (code[1:] != code[:-1]) | (scores[1:] != scores[:-1])
+    first = np.flatnonzero(new_level)
+    group = code[first]
+    positive = np.add.reduceat(weights * labels, first)
+    negative = np.add.reduceat(weights * (1.0 - labels), first)
+    below = np.cumsum(negative) - negative
+    below -= below[np.searchsorted(group, group)]  # of the same group
+    pairs = np.bincount(group, positive) * np.bincount(group, negative)
+    won = np.bincount(group, positive * (below + 0.5 * negative))
+    return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def _labelled(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    labels, scores = _columns({"labels": labels, "scores": scores})
+    weights = np.ones(len(labels)) if weight is None else _columns({"labels": labels, "weight": weight})[1]
+    refuse((labels != 0) & (labels != 1), "labels must be 0 or 1", "Binarise them first.", _row, labels)
+    refuse(np.isnan(scores), "scores must not be NaN", "Look for missing features or a diverged model.", _row, scores)
+    refuse(~((weights >= 0) & (weights < np.inf)), "weight must be a finite number of 0 or more", "Drop or fix these rows.", _row, weights)
+    return labels, scores, weights
+
+
+def _predicted(labels: ArrayLike, p: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    labels, p = _columns({"labels": labels, "p": p})
+    check_probabilities("labels", labels, _row, zero=True)
+    check_probabilities("p", p, _row, zero=True)
+    return labels, p
+
+
+def _columns(columns: dict[str, ArrayLike]) -> list[np.ndarray]:
+    """Return columns of equal length as float64."""
+    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+    if len({values.shape for values in arrays.values()} | {(values.size,) for values in arrays.values()}) > 1:
+        shapes = ", ".join(f"{name} {values.shape}" for name, values in arrays.items())
+        raise LogError(f"These need one number a row, in one dimension and equally many: {shapes}.")
+    return list(arrays.values())
+
+
+def _row(row: int) -> str:
+    return f"row {row}"
+
+
+def _choice(by: str, setting: str, value: str, known: dict[str, np.ndarray]) -> np.ndarray:
+    if value not in known:
+        raise ConfigError(f"{by}: {setting} must be one of {', '.join(known)}, not {value!r}.{nearest(str(value), known)}")
+    return known[value]

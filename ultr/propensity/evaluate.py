@@ -1,0 +1,117 @@
+"""What a propensity model may be, and the one place where it is called and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ultr.data.log import ClickLog
+from ultr.errors import PropensityError
+from ultr.propensity.by_position import ByPosition
+from ultr.propensity.column import Column
+from ultr.training.batch import Batch
+
+PropensityModel = Callable[[Batch], Tensor]
+
+_BLOCK = 1 << 13  # pages at once
+
+
+def as_propensity(model: PropensityModel | str | np.ndarray | Sequence[float]) -> PropensityModel:
+    """Return the propensity model behind a function or module (itself), a column's name, or an array by position.
+
+    Raises:
+        PropensityError: it is none of these, or the array is outside (0, 1].
+    """
+    if callable(model):
+        return model
+    if isinstance(model, str):
+        return Column(model)
+    try:
+        return ByPosition(np.asarray(model, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, PropensityError):
+            raise
+        raise PropensityError(
+            f"A propensity is a function of a batch, an array by position, or a column's name, not {type(model).__name__}."
+        ) from error
+
+
+def propensities(log: ClickLog, model: PropensityModel | str | np.ndarray | Sequence[float], device: str = "cpu") -> np.ndarray:
+    """Evaluate a propensity model on every row of a log.
+
+    Args:
+        log: The log, P pages of N rows.
+        model: Anything that `as_propensity` takes; called on batches of whole pages, without gradients.
+        device: Where the batches live.
+
+    Returns:
+        P(observed), float32, shape [N].
+
+    Raises:
+        PropensityError: it returns another shape than [B, L], or a value outside (0, 1]; the message says where.
+    """
+    function = as_propensity(model)
+    out = np.empty(log.n_rows, dtype=np.float32)
+    training = isinstance(function, torch.nn.Module) and function.training
+    if isinstance(function, torch.nn.Module):
+        function.eval()
+    with torch.no_grad():
+        for start in range(0, len(log), _BLOCK):
+            batch = Batch(log, np.arange(start, min(len(log), start + _BLOCK)), device)
+            values = function(batch)
+            if not isinstance(values, Tensor) or values.shape != batch.mask.shape:
+                got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+                raise PropensityError(
+                    f"A propensity model returns one value a row, a tensor of shape {tuple(batch.mask.shape)}, not {got}."
+                )
+            out[log.offsets[start] : log.offsets[start + len(batch)]] = values[batch.mask].float().cpu().numpy()
+    if training:
+        function.train()  # type: ignore[attr-defined]
+    _check(out, log)
+    return out
+
+
+def attach(log: ClickLog, model: PropensityModel | str | np.ndarray | Sequence[float]) -> ClickLog:
+    """Return the log with the model's values in the row column `propensity`, where NumPy-side metrics and diagnostics read them."""
+    return log.with_columns(propensity=propensities(log, model))
+
+
+def by_position(log: ClickLog, values: np.ndarray) -> np.ndarray:
+    """Average positive values over the rows at each position, relative to the first position shown.
+
+    Args:
+        log: The log; pages count as often as they were shown.
+        values: One value a row, shape [N].
+
+    Returns:
+        Relative values, shape [L]; NaN at positions where no row was shown. Where the log has no positions, places in the page count.
+    """
+    position = log.columns.get("position", log.slots())
+    count = np.repeat(log.counts, log.lengths)
+    total = np.bincount(position, count)
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(position, values * count) / total
+    return mean / mean[np.argmax(total > 0)]
+
+
+def _check(values: np.ndarray, log: ClickLog) -> None:
+    bad = ~((values > 0) & (values <= 1))
+    if not bad.any():
+        return
+    row = int(np.argmax(bad))
+    page = int(np.searchsorted(log.offsets, row, side="right")) - 1
+    place = row - int(log.offsets[page])
+    position = int(log.columns["position"][row]) if "position" in log.columns else place
+    if values[row] == 0:
+        advice = (
+            "A zero means that the position was never examined: drop it from the log or give it a floor, e.g. propensity.clamp(min=1e-3)."
+        )
+    else:
+        advice = "A propensity is the probability of being observed; if yours is relative to the first position, use ByPosition.relative."
+    raise PropensityError(
+        f"propensity must be in (0, 1]: page {page}, row {place} (position {position}) has {values[row]};"
+        f" {int(bad.sum())} of {len(values)} rows are out of range.\n{advice}"
+    )

@@ -1,0 +1,43 @@
+"""Labels of a log's rows as the losses want them: one number a row, the mean over the pages that a row stands for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ultr.data.checks import check_clicks, refuse, rows_are
+from ultr.data.log import ClickLog
+from ultr.errors import LogError
+
+
+def labels_of(log: ClickLog, label: str, by: str) -> np.ndarray:
+    """Return the label of each row, float64, shape [N].
+
+    Clicks of a compressed page are divided by the page's count, so that the count-weighted mean of a loss that is linear in the labels
+    is the same before and after `log.compress()`.
+
+    Args:
+        log: Where the rows come from.
+        label: A row column of non-negative numbers.
+        by: Who asks, for the message.
+
+    Raises:
+        LogError: the column is missing, negative or not finite, clicks exceed the count, or every label is 0.
+    """
+    values = np.asarray(log.column(label, by), dtype=np.float64)
+    where = rows_are(log.offsets)
+    if label == "click":
+        count = np.repeat(log.counts, log.lengths)
+        check_clicks(values, count, where)
+        values = values / count
+    refuse(~((values >= 0) & np.isfinite(values)), f"{label} must be finite and not negative", "It is used as a weight.", where, values)
+    if not values.any():
+        raise LogError(
+            f"{by} has nothing to learn from: {label} is 0 on all {len(values)} rows of {len(log)} pages. Check the column mapping."
+        )
+    return values
+
+
+def gains_of(log: ClickLog, by: str) -> np.ndarray:
+    """Return the gain (2^grade - 1) / (2^max - 1) of each row, in [0, 1], shape [N]; max is the log's largest grade."""
+    grade = labels_of(log, "grade", by)
+    return np.expm1(grade * np.log(2)) / np.expm1(grade.max() * np.log(2))

@@ -1,0 +1,154 @@
+"""The only loop that steps an optimiser. It knows no log: batches are whatever the loss understands, with a weight for each page."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ultr.errors import ContractError
+from ultr.training.settings import Training
+
+B = TypeVar("B")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Losses over the steps of one training run, the step whose weights were kept, and the weight decay they were found with."""
+
+    train: list[tuple[int, float]] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+    best_step: int = 0
+    weight_decay: float = 0.0
+
+    @property
+    def best(self) -> float:
+        """The validation loss at the step whose weights were kept; infinite where nothing was held out."""
+        return dict(self.validation).get(self.best_step, math.inf)
+
+
+def minimise(
+    networks: Sequence[nn.Module],
+    batches: Iterable[tuple[B, Tensor]],
+    loss: Callable[[B], Tensor],
+    validate: Callable[[], float] | None,
+    training: Training,
+) -> Curve:
+    """Train networks in place and leave them with the best weights seen on validation.
+
+    Args:
+        networks: Modules to train. Weight decay applies to the first, gradient clipping to each on its own.
+        batches: Re-iterable of (batch, weights [B]); every iteration is an epoch.
+        loss: Maps a batch to one value a page, shape [B]; the step minimises the mean of value times weight.
+        validate: Returns the validation loss; None where nothing is held out, then the last weights are kept.
+        training: Settings; of several weight decays the one with the best validation loss wins.
+
+    Returns:
+        The learning curves. Step 0 is before the first step; a training value is the mean since the one before.
+
+    Raises:
+        ContractError: the loss has the wrong shape, or is not finite.
+    """
+    start, best, best_weights = _weights(networks), None, []
+    for weight_decay in training.weight_decays:
+        _restore(networks, start)
+        curve = _descend(networks, batches, loss, validate, training, weight_decay)
+        if best is None or curve.best < best.best:
+            best, best_weights = curve, _weights(networks)
+    _restore(networks, best_weights)
+    return best or Curve()
+
+
+def _descend(
+    networks: Sequence[nn.Module],
+    batches: Iterable[tuple[B, Tensor]],
+    loss: Callable[[B], Tensor],
+    validate: Callable[[], float] | None,
+    training: Training,
+    weight_decay: float,
+) -> Curve:
+    """Run the steps for one weight decay; `minimise` documents the rest."""
+    optimizer = _optimizer(networks, training, weight_decay)
+    train: list[tuple[int, float]] = []
+    validation: list[tuple[int, float]] = []
+    best, best_step, best_weights = math.inf, 0, _weights(networks)
+    recent: list[Tensor] = []
+    for step, (batch, weight) in enumerate(_endless(batches)):
+        if step % training.check_every == 0 or step == training.steps:
+            if recent:
+                train.append((step, _mean(recent, step, training)))
+                recent = []
+            if validate is not None:
+                validation.append((step, validate()))
+                if validation[-1][1] < best:
+                    best, best_step, best_weights = validation[-1][1], step, _weights(networks)
+            late = training.patience is not None and step - best_step >= training.patience * training.check_every
+            if step == training.steps or (validate is not None and late):
+                break
+        recent.append(_step(networks, optimizer, loss, batch, weight, training, 1 - step / training.steps))
+    if validate is None:
+        return Curve(train, validation, training.steps, weight_decay)
+    _restore(networks, best_weights)
+    return Curve(train, validation, best_step, weight_decay)
+
+
+def _step(
+    networks: Sequence[nn.Module],
+    optimizer: torch.optim.Optimizer,
+    loss: Callable[[B], Tensor],
+    batch: B,
+    weight: Tensor,
+    training: Training,
+    remaining: float,
+) -> Tensor:
+    """Take one optimiser step and return the batch's loss."""
+    for group in optimizer.param_groups:
+        group["lr"] = training.learning_rate * (remaining if training.schedule == "linear" else 1)
+    optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(torch.device(training.device).type, torch.bfloat16, enabled=training.precision == "bfloat16"):
+        value = loss(batch)
+    if value.shape != weight.shape:
+        raise ContractError(f"A loss returns one value a page, shape {tuple(weight.shape)}, not {tuple(value.shape)}.")
+    total = (value * weight).mean()
+    total.backward()
+    if training.gradient_clip is not None:
+        for network in networks:
+            nn.utils.clip_grad_norm_(network.parameters(), training.gradient_clip)
+    optimizer.step()
+    return total.detach()
+
+
+def _optimizer(networks: Sequence[nn.Module], training: Training, weight_decay: float) -> torch.optim.Optimizer:
+    groups = [{"params": list(network.parameters()), "weight_decay": weight_decay if i == 0 else 0.0} for i, network in enumerate(networks)]
+    if training.optimizer == "adagrad":
+        return torch.optim.Adagrad(groups, lr=training.learning_rate, initial_accumulator_value=0.1)
+    return torch.optim.Adam(groups, lr=training.learning_rate)
+
+
+def _endless(batches: Iterable[B]) -> Iterator[B]:
+    while True:
+        yield from batches
+
+
+def _weights(networks: Sequence[nn.Module]) -> list[dict[str, Tensor]]:
+    return [copy.deepcopy(network.state_dict()) for network in networks]
+
+
+def _restore(networks: Sequence[nn.Module], weights: list[dict[str, Tensor]]) -> None:
+    for network, state in zip(networks, weights, strict=True):
+        network.load_state_dict(state)
+
+
+def _mean(values: list[Tensor], step: int, training: Training) -> float:
+    mean = float(torch.stack(values).mean())
+    if not math.isfinite(mean):
+        raise ContractError(
+            f"The loss stopped being finite within {len(values)} steps before step {step}: lower learning_rate ({training.learning_rate}),"
+            " clip the weights, or look for extreme features."
+        )
+    return mean

@@ -1,0 +1,57 @@
+"""Inverse-propensity weights: the one place where a propensity becomes a weight."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ultr.errors import ConfigError, PropensityError
+
+
+def inverse_propensity(clicks: Tensor, propensity: Tensor, *, clip: float | None = None, normalise: str | float | None = None) -> Tensor:
+    """Weight clicks by their inverse propensity, so that their expectation is the relevance.
+
+    Args:
+        clicks: Clicks or other non-negative labels, dimensionless, shape [B, L].
+        propensity: P(observed) in (0, 1], shape [B, L]; detached here. Read only where there is a click.
+        clip: Largest weight, above 0, applied to 1 / propensity before normalising; a floor M on the propensity is clip = 1 / M.
+        normalise: None; "first" (times the propensity of the page's first row); "self" (divided by the mean weight of the clicks
+            given); or that mean weight itself, where it was computed once over a whole log (`mean_weight`).
+
+    Returns:
+        Clicks times weight, shape [B, L]; exactly 0 where there is no click.
+
+    Raises:
+        PropensityError: shapes differ. ConfigError: `clip` or `normalise` is none of the above.
+
+    Source:
+        Joachims, Swaminathan and Schnabel (2017), WSDM, equation 5; clipping: section 5.3 of the same; self-normalisation: Swaminathan
+        and Joachims (2015), NeurIPS. doi:10.1145/3018661.3018699
+    """
+    weight = clipped_weight(clicks, propensity, clip)
+    if normalise == "first":
+        weight = weight * propensity.detach()[..., :1]
+    elif normalise == "self":
+        weight = weight / mean_weight(clicks, propensity, clip)
+    elif isinstance(normalise, (int, float)) and not isinstance(normalise, bool) and normalise > 0:
+        weight = weight / normalise
+    elif normalise is not None:
+        raise ConfigError(f"normalise must be None, 'first', 'self' or a mean weight above 0, not {normalise!r}.")
+    return torch.where(clicks > 0, clicks * weight, torch.zeros_like(weight))
+
+
+def clipped_weight(clicks: Tensor, propensity: Tensor, clip: float | None = None) -> Tensor:
+    """Return min(1 / propensity, clip) where there is a click, and 1 elsewhere, shape [B, L]."""
+    if clicks.shape != propensity.shape:
+        raise PropensityError(f"propensity must have the shape of the clicks, {tuple(clicks.shape)}, not {tuple(propensity.shape)}.")
+    if clip is not None and not clip > 0:
+        raise ConfigError(f"clip is the largest weight, above 0, not {clip!r}.")
+    weight = 1 / torch.where(clicks > 0, propensity.detach(), torch.ones_like(propensity))
+    return weight if clip is None else weight.clamp(max=clip)
+
+
+def mean_weight(clicks: Tensor, propensity: Tensor, clip: float | None = None) -> float:
+    """Return the mean weight of a click, dimensionless; 1 where there is no click."""
+    weight = clipped_weight(clicks, propensity, clip)
+    total = float(clicks.sum(dtype=torch.float64))
+    return float((clicks * weight).sum(dtype=torch.float64)) / total if total > 0 else 1.0
