@@ -5,6 +5,8 @@ from ultr._lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "FittedPolicy": "fitted",
+        "FixedOrder": "fitted",
         "GradedRelevance": "relevance",
         "LinearPolicy": "policies",
         "PlackettLuce": "policies",

@@ -61,8 +61,8 @@ def simulate_clicks(
     Each page is a query, drawn uniformly from those with documents, the policy's first `cutoff` documents for it, and the clicks of one
     user. Pages without a click stay in the log: drawing them again would bias the click rates.
 
-    Pages are drawn in blocks of 65,536, each from its own generator (seed, block). So a log of 100,000 pages starts with all the pages of
-    a log of 65,536, and the blocks of a longer log can be drawn anywhere.
+    Pages are drawn in blocks of 65,536, each from its own generator (seed, block): a log of 100,000 pages starts with the pages of a log
+    of 65,536, whatever is drawn after them.
 
     Args:
         data: Queries, documents and grades.
@@ -72,8 +72,8 @@ def simulate_clicks(
             positions.
         relevance: Maps all grades [D] to P(click | examined) in [0, 1], [D].
         cutoff: Most rows of a page, at least 1; queries with fewer documents give shorter pages.
-        compressed: Draw the summed clicks of equal pages directly. The log has the distribution of `compress()` of a full log, and costs
-            as much as there are different pages.
+        compressed: Draw the summed clicks of equal pages directly. The log has the distribution of `compress()` of a full log. Its cost
+            does not grow with `n_pages` where the policy has few orders a query; elsewhere pages are drawn, but only one click a cell.
         seed: Non-negative integer.
 
     Returns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -37,6 +38,19 @@ class Shown:
     def cells(self, name: str) -> np.ndarray:
         """Return a column's cells, shape [B, width]."""
         return np.take(self.tables[name], self.index, axis=0, mode="clip")
+
+    def put(self, out: np.ndarray, cells: np.ndarray) -> None:
+        """Write the cells [B, width] that are shown to these pages' part of a column, page after page."""
+        shown = self._shown
+        if shown is None:
+            out.reshape(cells.shape)[...] = cells
+        else:
+            out[...] = np.take(cells.reshape(-1), shown, mode="clip")
+
+    @cached_property
+    def _shown(self) -> np.ndarray | None:
+        """Places of the shown cells among all of them, shape [n]; None where every cell is shown."""
+        return None if self.mask is None else np.flatnonzero(self.mask)
 
 
 class KnownPages:
@@ -111,15 +125,15 @@ class Columns:
             if mask is None:
                 np.take(table, pages.index, axis=0, out=out[name].reshape(shape), mode="clip")
             else:
-                out[name][...] = pages.cells(name)[mask]
-        _put(out["position"], np.broadcast_to(np.arange(world.width, dtype=np.int32), shape), mask)
+                pages.put(out[name], pages.cells(name))
+        pages.put(out["position"], np.broadcast_to(np.arange(world.width, dtype=np.int32), shape))
         attraction = out["relevance"].reshape(shape) if mask is None else pages.cells("relevance")
         if "propensity" in out and "propensity" not in pages.tables:
-            _put(out["propensity"], propensity(world, pages, attraction, rng), mask)
+            pages.put(out["propensity"], propensity(world, pages, attraction, rng))
         if counts is None:
-            _put(out["click"], world.law.sample(attraction, rng, mask=mask), mask)
+            pages.put(out["click"], world.law.sample(attraction, rng, mask=mask))
         else:
-            _put(out["click"], world.law.sample_counts(attraction, counts, rng, mask=mask), mask)
+            pages.put(out["click"], world.law.sample_counts(attraction, counts, rng, mask=mask))
 
     def log(self, counts: np.ndarray | None = None) -> ClickLog:
         """Return the log of the pages added; `counts` [P] become the page column count."""
@@ -130,17 +144,10 @@ class Columns:
     def _room(self, pages: Shown) -> dict[str, np.ndarray]:
         """Append pages, and return the part of each column that is theirs."""
         n = len(pages.query_ids)
-        ends = np.arange(1, n + 1) * self.world.width if pages.mask is None else pages.mask.sum(axis=1).cumsum()
+        lengths = np.full(n, self.world.width) if pages.mask is None else np.einsum("ij->i", pages.mask, dtype=np.int64)  # a fast sum
+        ends = lengths.cumsum()
         self.query_ids[self.n_pages : self.n_pages + n] = pages.query_ids
         self.offsets[self.n_pages + 1 : self.n_pages + n + 1] = ends + self.n_rows
         rows = slice(self.n_rows, self.n_rows + int(ends[-1]))
         self.n_pages, self.n_rows = self.n_pages + n, rows.stop
         return {name: values[rows] for name, values in self.values.items()}
-
-
-def _put(out: np.ndarray, cells: np.ndarray, mask: np.ndarray | None) -> None:
-    """Write the shown cells [B, width] to a part of a column, page after page."""
-    if mask is None:
-        out.reshape(cells.shape)[...] = cells
-    else:
-        out[...] = cells[mask]

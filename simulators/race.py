@@ -10,7 +10,7 @@ from ultr.data.padded import row_index
 
 _CELLS = 1 << 16  # times drawn and sorted at a time: they stay in the cache
 _CLOSE = 600.0  # log-weights closer than this to the best: weights and times are normal float64 numbers
-_SHIFT = 800.0  # above -log of the smallest float64 number: makes every logarithm of a time positive
+_SHIFT = 64.0  # -log of the shortest time drawn is below 37: this makes all logarithms of times positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +44,9 @@ class Lane:
 class Race:
     """Document i runs for a time that is exponential with rate weight_i: the order of arrival is Plackett-Luce.
 
-    A page's times are sorted as integers, their last bits replaced by the document's slot. So a time is exact to 52 bits less those of
-    the slot: 2**-47 of itself for up to 31 documents, far below what any number of pages could show. Where weights differ by more than a
-    factor of exp(600), as at a low temperature, the logarithm of the time takes its place, exact to 2**-38.
+    A page's times are sorted as integers, their last bits replaced by the document's slot. So a time has 52 digits less those of the
+    slot: with up to 31 documents it is exact to 2**-47 of itself, far finer than any number of pages could show. Where weights differ by
+    more than a factor of exp(600), as at a low temperature, the logarithms of the times are sorted instead.
 
     Args:
         lanes: The queries that have documents, by length.
@@ -71,7 +71,8 @@ class Race:
             offsets: Query boundaries, shape [Q + 1].
         """
         octave = np.frexp(np.diff(offsets))[1]  # lengths between the same two powers of two share a lane
-        lane, place, lanes = np.zeros_like(octave), np.zeros(len(octave), dtype=np.int64), []
+        lane, place = np.zeros((2, len(octave)), dtype=np.int64)
+        lanes: list[Lane] = []
         for value in np.unique(octave[octave > 0]):
             queries = np.flatnonzero(octave == value)
             lane[queries], place[queries] = len(lanes), np.arange(len(queries))
@@ -94,7 +95,7 @@ def _run(lane: Lane, queries: np.ndarray, cutoff: int, rng: np.random.Generator)
     width = lane.lag.shape[1]
     shown, low = min(width, cutoff), (1 << int(width).bit_length()) - 1
     ragged = bool(lane.lengths.min() < shown)
-    step = min(len(queries), max(1, _CELLS // width))
+    step = max(1, min(len(queries), _CELLS // width))
     times, lag = np.empty((2, step, width))
     slots = np.tile(np.arange(width), (step, 1)).view(np.uint64)
     out = np.empty((len(queries), cutoff), dtype=np.int64)

@@ -69,10 +69,20 @@ class World:
         return rows
 
     def menu(self) -> Menu | None:
-        """Return all pages that can be shown, or None where the policy has too many orders to list."""
+        """Return all pages that can be shown, or None where the policy has too many orders to list.
+
+        Raises:
+            ContractError: the policy returned another shape, or probabilities that do not sum to 1.
+        """
         orders = self.policy.orders(self.width)
         if orders is None:
             return None
+        shape, sums = (*orders.probability.shape, self.width), orders.probability.sum(axis=1)
+        if orders.rows.shape != shape or len(sums) != len(self.data) or not np.allclose(sums[self.queries], 1):
+            raise ContractError(
+                f"{type(self.policy).__name__}.orders must return rows [queries, orders, {self.width}] and probabilities [queries, orders]"
+                f" that sum to 1 for each of {len(self.data)} queries; it returned shapes {orders.rows.shape}, {orders.probability.shape}."
+            )
         probability = orders.probability[self.queries]
         place, order = np.nonzero(probability)
         queries = self.queries[place]

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import ultr
 from ultr.data.log import ClickLog
 from ultr.data.ranking import RankingData
+from ultr.data.source import LogSource, gather
 from ultr.errors import IdentifiabilityWarning
+from ultr.metrics import NDCG
 
 THETA = np.array([1.0, 0.5, 0.25])
 
@@ -62,16 +65,19 @@ class Fake:
     noise: float = 1.0
     curve: bool = False
     warn: str = ""
+    train_loss: float = 0.1  # of the training pages, minus that of the held-out ones
 
-    def fit(self, source: ClickLog, *, seed: int = 0) -> FakeRanker:
+    def fit(self, source: LogSource, *, seed: int = 0) -> FakeRanker:
         if self.warn:
             warnings.warn(self.warn.format(seed=seed), IdentifiabilityWarning, stacklevel=2)
-        rng = np.random.default_rng([seed, int(source.columns["click"].sum())])
-        noise = self.noise * rng.normal(size=len(source.items))
+        log = gather(source)
+        rng = np.random.default_rng([seed, int(log.columns["click"].sum())])
+        noise = self.noise * rng.normal(size=len(log.items))
         if not self.curve:
             return FakeRanker(noise)
         step = np.arange(3) * 50
-        history = pd.concat([pd.DataFrame({"step": step, "split": split, "loss": [3.0, 2.0, 2.5]}) for split in ("train", "validation")])
+        shift = {"train": self.train_loss, "validation": 0.0}
+        history = pd.concat([pd.DataFrame({"step": step, "split": s, "loss": np.array([3.0, 2.0, 2.5]) + shift[s]}) for s in shift])
         return FakeRanker(noise, THETA * np.exp(0.1 * rng.normal(size=3) * [0, 1, 1]), history, 50)
 
 
@@ -91,3 +97,24 @@ class Dies:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise KeyboardInterrupt
         return Fake(noise=self.noise).fit(source, seed=seed)
+
+
+TEST = graded_set(seed=0)
+
+
+def compare(**changes) -> ultr.Comparison:
+    """A comparison of three fakes, with some arguments replaced."""
+    arguments = {
+        "train": click_log,
+        "test": TEST,
+        "estimators": {"naive": Fake(noise=3.0), "ips": Fake(noise=1.0, curve=True), "truth": Fake(noise=0.0)},
+        "metrics": {"ndcg@3": NDCG(3)},
+        "seeds": range(4),
+        "baseline": "naive",
+    }
+    return ultr.Comparison(**{**arguments, **changes})
+
+
+def quietly(comparison: ultr.Comparison, **arguments):
+    """Run it without a progress bar."""
+    return comparison.run(progress=False, **arguments)

@@ -162,7 +162,7 @@ def test_overlap_takes_a_model_an_array_and_a_column_in_any_chunks():
 
 
 def test_impossible_propensities_and_clips_are_refused():
-    with pytest.raises(PropensityError, match="row 1 has 0.0"):
+    with pytest.raises(PropensityError, match=r"row 1 has 0\.0"):
         overlap_of(np.array([0.5, 0.0]), np.array([0, 1]))
     with pytest.raises(PropensityError, match="at least 1"):
         overlap_of(np.array([0.5]), np.array([1]), clip=0.5)

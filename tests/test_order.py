@@ -11,11 +11,17 @@ from hypothesis import strategies as st
 
 from ultr.data import order as order_module
 from ultr.data.log import ClickLog
-from ultr.data.order import Reordered, blocks, order_by_score
+from ultr.data.order import Reordered, blocks
 from ultr.data.padded import offsets_of
 from ultr.errors import LogError
 
 AWKWARD = [0.0, -0.0, 1.0, np.nextafter(1.0, 2.0), 1.0 + 1e-9, -1.0, np.inf, -np.inf, 1e300, -1e300, 5e-324, -5e-324, 3e-39, 7.0]
+
+
+def order_by_score(scores, offsets, tiebreak):
+    """Return flat row numbers, as the plain sort does."""
+    slots = order_module.order_by_score(scores, offsets, tiebreak)
+    return np.repeat(offsets[:-1], np.diff(offsets)) + slots
 
 
 def plain_order(scores, offsets, tiebreak):
@@ -71,6 +77,13 @@ def test_the_tie_break_is_asked_for_tied_rows_only():
 def test_equal_scores_at_a_page_border_do_not_mix_pages():
     assert order_by_score(np.array([2.0, 1.0, 1.0, 0.0]), np.array([0, 2, 4]), no_tie).tolist() == [0, 1, 2, 3]
     assert order_by_score(np.ones(3), np.arange(4), no_tie).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("longest", "dtype"), [(1, np.uint8), (256, np.uint16), (70_000, np.uint32)])
+def test_slots_are_the_shortest_integers_that_hold_the_longest_page(longest, dtype):
+    slots = order_module.order_by_score(np.arange(longest + 1.0), np.array([0, 1, longest + 1]), no_tie)
+    assert slots.dtype == dtype
+    assert slots.tolist() == [0, *range(longest - 1, -1, -1)]
 
 
 def test_small_blocks_change_nothing(monkeypatch):
@@ -140,14 +153,16 @@ def test_a_reranked_log_behaves_like_any_other():
 
 def test_columns_are_permuted_when_first_read_and_once():
     source = {"a": np.array([1, 2, 3]), "b": np.array([4.0, 5.0, 6.0])}
-    columns = Reordered(source, np.array([2, 0, 1]))
+    columns = Reordered(source, np.array([0, 1, 3]), np.array([0, 1, 0], dtype=np.uint8))
     assert isinstance(columns, Mapping)
     assert (len(columns), list(columns), "a" in columns, "c" in columns, columns.get("c")) == (2, ["a", "b"], True, False, None)
-    assert columns["a"].tolist() == [3, 1, 2]
+    assert columns["a"].tolist() == [1, 3, 2]
     assert columns["a"] is columns["a"]
-    assert {name: values.tolist() for name, values in columns.items()} == {"a": [3, 1, 2], "b": [6, 4, 5]}
+    assert {name: values.tolist() for name, values in columns.items()} == {"a": [1, 3, 2], "b": [4, 6, 5]}
     with pytest.raises(KeyError, match="c"):
         columns["c"]
+    assert len(pickle.dumps(columns)) == len(pickle.dumps(Reordered(source, columns.offsets, columns.slots)))
+    assert pickle.loads(pickle.dumps(columns))["b"].tolist() == [4, 6, 5]
 
 
 @given(lengths=st.lists(st.integers(0, 5), max_size=12))
@@ -158,6 +173,6 @@ def test_blocks_cover_every_row_once_and_write_where_they_read(lengths):
         pages = block.of(values)
         assert pages.shape == (len(block.pages), block.length)
         assert (block.of(values, 2) == pages[:, :2]).all()
-        assert (values[block.rows(3)] == pages[:, :3]).all()
+        assert (values[block.rows] == pages).all()
         block.put(out, pages)
     assert (out == values).all()

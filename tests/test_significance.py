@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+from hypothesis.strategies import floats
 
 from ultr.errors import ConfigError
 from ultr.evaluation import paired_interval, two_way_interval
@@ -68,16 +71,38 @@ def test_the_two_way_interval_by_hand():
     total = ms_seed + ms_query - ms_rest
     degrees = total**2 / (ms_seed**2 / 1 + ms_query**2 / 2 + ms_rest**2 / 2)
     half = scipy.stats.t.ppf(0.975, degrees) * np.sqrt(total / 6)
+    only_seeds = scipy.stats.t.ppf(0.975, 1) * np.sqrt(ms_seed / 6)
+    found = two_way_interval(table)
+    assert half < only_seeds  # two seeds say so little that the interval over seeds alone is wider
+    assert (found.mean, found.low, found.high) == pytest.approx((4, 4 - only_seeds, 4 + only_seeds))
+    more = np.vstack([table, [2.0, 2.5, 8.0]])  # a third seed: the two-way interval is the wider one
+    assert two_way_interval(more).half_width > paired_interval(more.mean(axis=1)).half_width
+
+
+def test_degrees_of_freedom_are_satterthwaites():
+    table = np.random.default_rng(2).normal(size=(6, 9)) + np.arange(9) * 0.4
+    S, Q = table.shape
+    rest = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    squares = np.array([Q * table.mean(axis=1).var(ddof=1), S * table.mean(axis=0).var(ddof=1), (rest**2).sum() / ((S - 1) * (Q - 1))])
+    positive = np.maximum(squares[:2], squares[2]).sum() - squares[2]
+    degrees = positive**2 / (squares**2 / [S - 1, Q - 1, (S - 1) * (Q - 1)]).sum()
     found = two_way_interval(table)
     assert found.degrees == pytest.approx(degrees)
-    assert (found.mean, found.low, found.high) == pytest.approx((4, 4 - half, 4 + half))
+    assert found.half_width == pytest.approx(scipy.stats.t.ppf(0.975, degrees) * np.sqrt(positive / (S * Q)))
+
+
+@given(arrays(float, (3, 4), elements=floats(-10, 10)))
+def test_the_wider_claim_never_has_the_narrower_interval(table):
+    both = two_way_interval(table).half_width
+    assert both >= paired_interval(table.mean(axis=1)).half_width * (1 - 1e-9) - 1e-9
+    assert both >= paired_interval(table.mean(axis=0)).half_width * (1 - 1e-9) - 1e-9
 
 
 def test_the_variance_estimate_is_unbiased_where_nothing_is_clamped():
     """Var(mean) = 1/S + 4/Q + .25/(SQ) exactly; the estimate's mean lies within Monte Carlo error of it (false alarm 1e-5)."""
     rng = np.random.default_rng(5)
-    S, Q = 8, 20
-    found = [two_way_interval(differences(rng, 1.0, 2.0, 0.5, S, Q)) for _ in range(3000)]
+    S, Q = 30, 60  # enough of both that the interval is neither clamped nor replaced by a one-way one
+    found = [two_way_interval(differences(rng, 1.0, 2.0, 0.5, S, Q)) for _ in range(2000)]
     variance = np.array([(i.half_width / scipy.stats.t.ppf(0.975, i.degrees)) ** 2 for i in found])
     error = (variance.mean() - (1 / S + 4 / Q + 0.25 / (S * Q))) / (variance.std(ddof=1) / np.sqrt(len(variance)))
     assert abs(error) < scipy.stats.norm.isf(1e-5 / 2)
@@ -86,6 +111,7 @@ def test_the_variance_estimate_is_unbiased_where_nothing_is_clamped():
 def test_negative_components_are_set_to_zero():
     only_rest = np.array([[1.0, -1.0], [-1.0, 1.0]])  # seeds and queries average out; MS_rest = 4
     found = two_way_interval(only_rest)
+    assert found.degrees == 1
     assert found.half_width == pytest.approx(scipy.stats.t.ppf(0.975, 1) * np.sqrt(4 / 4))
     no_seed = np.array([[2.0, -1.0, 5.0], [-1.0, 2.0, 5.0]])  # MS_seed = 0 < MS_rest
     ms_query = 2 * no_seed.mean(axis=0).var(ddof=1)

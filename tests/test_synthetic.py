@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from ultr import synthetic_ranking
-from ultr.data.synthetic import NOISE, QUERY_SPREAD, LatentRelevance, grades_of
+from ultr.data.synthetic import GRADE_CUTS, NOISE, QUERY_SPREAD, LatentRelevance, grades_of, latent_relevance
 from ultr.errors import LogError
+
+FALSE_ALARM = 1e-6  # two-sided, of the four comparisons of grades with their law together
+BOUND = scipy.stats.norm.isf(FALSE_ALARM / 8)
 
 
 def test_the_latent_relevance_by_hand():
@@ -83,17 +87,27 @@ def test_the_test_above_sees_a_missing_offset():
     assert abs(between / (2 + 2 * QUERY_SPREAD**2) - 1) > 5.5 * 0.0087
 
 
-def explained_share(noise):
-    """Grades of one world drawn anew with a given noise: how often grade 0 and grade > 0 are told apart by the latent part's sign."""
-    rng = np.random.default_rng(5)
-    relevance = LatentRelevance(rng.standard_normal(20), rng.standard_normal((20, 3)))
-    latent = relevance(rng.standard_normal((50_000, 20)))
-    return np.mean((grades_of(latent + noise * rng.standard_normal(50_000)) > 0) == (latent >= 0.3))
+def calibration(noise: float) -> np.ndarray:
+    """For each cut c: sum of (1[reached] - P)(z - c) over its standard deviation, where P = Phi((z - c) / noise).
+
+    Standard normal if P is right.
+    """
+    data = synthetic_ranking(3000, 10, 20, seed=12)
+    z = latent_relevance(20, seed=12)(data.features)
+    out = []
+    for grade, cut in enumerate(GRADE_CUTS, start=1):
+        reached = scipy.stats.norm.cdf((z - cut) / noise)
+        error = ((data.grades >= grade) - reached) * (z - cut)
+        out.append(error.sum() / np.sqrt((reached * (1 - reached) * (z - cut) ** 2).sum()))
+    return np.array(out)
 
 
-def test_noise_hides_a_part_of_the_relevance():
-    assert explained_share(0.0) == 1.0
-    assert 0.7 < explained_share(NOISE) < 0.95
+def test_grades_follow_the_latent_relevance_with_the_stated_noise():
+    assert np.abs(calibration(NOISE)).max() < BOUND
+
+
+def test_the_test_above_sees_a_tenth_more_noise():
+    assert np.abs(calibration(1.1 * NOISE)).max() > BOUND
 
 
 @pytest.mark.parametrize(

@@ -186,8 +186,9 @@ class ClickModel(ABC):
 
     def _sums(self, pages: Pages, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw every single page, some at a time, and add them up; a law that can draw the sums replaces this."""
-        sums, ends = np.zeros(pages.attraction.shape, dtype=np.int64), offsets_of(counts)
-        step = max(1, _CELLS // max(1, sums.shape[1]))
+        n, width = pages.attraction.shape
+        sums, ends = np.zeros((n, width), dtype=np.int64), offsets_of(counts)
+        step = max(1, _CELLS // max(1, width))
         for start in range(0, int(ends[-1]), step):
             page = np.searchsorted(ends, np.arange(start, min(start + step, int(ends[-1]))), side="right") - 1
             satisfaction = None if pages.satisfaction is None else pages.satisfaction[page]

@@ -39,18 +39,17 @@ def mean_over_clicks(model: ClickModel, values: CellValues, pages: Pages, rng: n
     out, width = np.zeros(pages.attraction.shape), pages.width
     if width == 0 or len(out) == 0:
         return out
-    if width > ENUMERATED_ROWS and rng is None:
+    exact = width <= ENUMERATED_ROWS
+    if not exact and rng is None:
         raise ContractError(
             f"{type(model).__name__} has no closed form, and pages of {width} rows have too many click patterns to enumerate"
             f" (up to {ENUMERATED_ROWS} rows are): give rng=, and {SAMPLED_PAGES:,} samples a page will estimate it."
         )
-    step = max(1, _STEP // (2 ** (width - 1) if rng is None or width <= ENUMERATED_ROWS else SAMPLED_PAGES))
+    step = max(1, _STEP // (2 ** (width - 1) if exact else SAMPLED_PAGES))
     for start in range(0, len(out), step):
         part = _take(pages, np.arange(start, min(start + step, len(out))), width)
-        if width <= ENUMERATED_ROWS:
-            out[start : start + step, :width] = _enumerated(model, values, part)
-        elif rng is not None:
-            out[start : start + step, :width] = _sampled(model, values, part, rng)
+        means = _enumerated(model, values, part) if exact or rng is None else _sampled(model, values, part, rng)
+        out[start : start + step, :width] = means
     return out
 
 

@@ -38,11 +38,10 @@ class Pages:
     @property
     def width(self) -> int:
         """Rows of the longest page: behind them there is only padding."""
-        columns = self.attraction.shape[1]
-        if self.mask is None:
-            return columns
-        used = np.flatnonzero(self.mask.any(axis=0))
-        return int(used[-1]) + 1 if len(used) else 0
+        width = self.attraction.shape[1]
+        while self.mask is not None and width and not self.mask[:, width - 1].any():
+            width -= 1
+        return width
 
     def give(self, values: np.ndarray) -> np.ndarray:
         """Return values [B, L], or per page [B], in the shape that the caller's arrays had, 0 in the padding."""

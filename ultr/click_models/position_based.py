@@ -86,7 +86,7 @@ class PositionBased(ClickModel):
         """Draw the clicks of each page, int8, shape [B, L]; probabilities are met to 2**-24, the grain of a float32 random number."""
         pages = read_pages(attraction, None, satisfaction, mask)  # attraction is 0 in the padding: no click there
         n, width = pages.attraction.shape
-        step = min(n, max(1, _CELLS // max(1, width)))
+        step = max(1, min(n, _CELLS // max(1, width)))
         theta = np.tile(self._theta(pages).astype(np.float32), (step, 1))  # laid out in full, so that the product is one long loop
         uniform, p, clicks = np.empty_like(theta), np.empty_like(theta), np.empty((n, width), dtype=bool)
         for start in range(0, n, step):

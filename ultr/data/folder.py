@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,8 +126,8 @@ def write_items(items: Items, folder: Path) -> dict[str, object]:
         fields.append(pa.field("id", arrow_type("ids of the items", items.ids.dtype)))
     if items.n_features:
         fields.append(pa.field("features", pa.list_(pa.field("element", pa.float32(), nullable=False), items.n_features), nullable=False))
-    schema, path = pa.schema(fields), folder / ITEMS
-    with pq.ParquetWriter(path, schema, write_page_checksum=True) as writer:
+    schema = pa.schema(fields)
+    with pq.ParquetWriter(folder / ITEMS, schema, write_page_checksum=True) as writer:
         for start in range(0, len(items), _ITEM_BLOCK):
             block = slice(start, start + _ITEM_BLOCK)
             arrays = [pa.array(np.arange(len(items), dtype=np.int64)[block])]
@@ -138,7 +139,6 @@ def write_items(items: Items, folder: Path) -> dict[str, object]:
                 )
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
     return {
-        "bytes": path.stat().st_size,
         "length": len(items),
         "n_features": None if items.features is None else items.n_features,
         "ids": None if items.ids is None else str(items.ids.dtype),
@@ -171,7 +171,7 @@ def read_folder(path: Path) -> Folder:
 
     Raises:
         FileError: the folder is missing or is no log, its version is newer than this one, schema.json is broken, a file is missing or
-            has another size than when it was written.
+            is not the one that was written.
     """
     if not path.exists():
         raise FileError(f"There is no log at {path}: no such folder.")
@@ -184,33 +184,41 @@ def read_folder(path: Path) -> Folder:
             raise ValueError(f"format is {said['format']!r}, not {FORMAT!r}")
         if said["version"] > VERSION:
             raise FileError(f"{path} has format version {said['version']}; this ultr reads versions up to {VERSION}. Install a newer ultr.")
-        sizes = [(path / entry["name"], int(entry["bytes"])) for entry in said["files"]]
-        items = None if said["items"] is None else _stored_items(path / ITEMS, said["items"])
-        if items is not None:
-            sizes.append((items.path, int(said["items"]["bytes"])))
         columns, page_columns = ({n: np.dtype(dtype) for n, dtype in said[kind].items()} for kind in ("columns", "page_columns"))
-        groups = tuple(
-            RowGroup(path / entry["name"], index, int(pages), int(rows), first, last)
-            for entry in said["files"]
-            for index, (pages, rows, first, last) in enumerate(entry["row_groups"])
-        )
+        groups = tuple(RowGroup(path / name, *numbers) for name, *numbers in said["row_groups"])
+        items = None if said["items"] is None else _stored_items(path / ITEMS, said["items"])
+        for name, written in said["files"].items():
+            _check_file(path / name, written)
     except FileError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileError(f"{file} is broken: {type(error).__name__}: {error}. Write the log again.") from error
-    _check_sizes(sizes)
     return Folder(path, columns, page_columns, groups, items)
+
+
+def file_print(path: Path) -> dict[str, int]:
+    """Return what tells a finished Parquet file from another: its size and a checksum of its footer.
+
+    The footer says where each page of the file lies; the pages have checksums of their own, which are verified when they are read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - 8))
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(max(0, size - 8 - length))
+        return {"bytes": size, "footer": zlib.crc32(file.read())}
+
+
+def _check_file(path: Path, written: dict[str, int]) -> None:
+    if not path.is_file():
+        raise FileError(f"{path} is missing. Restore it, or write the log again.")
+    size = path.stat().st_size
+    if size != written["bytes"]:
+        raise FileError(f"{path} has {size} bytes, {SCHEMA} says {written['bytes']}: it is truncated or was changed. Write the log again.")
+    if file_print(path) != written:
+        raise FileError(f"{path} is not the file that was written (its footer differs). Write the log again.")
 
 
 def _stored_items(path: Path, entry: dict[str, Any]) -> StoredItems:
     names = None if entry["names"] is None else tuple(entry["names"])
     return StoredItems(path, int(entry["length"]), entry["n_features"], entry["ids"], names, entry["digest"])
-
-
-def _check_sizes(sizes: list[tuple[Path, int]]) -> None:
-    for path, size in sizes:
-        if not path.is_file():
-            raise FileError(f"{path} is missing. Restore it, or write the log again.")
-        found = path.stat().st_size
-        if found != size:
-            raise FileError(f"{path} has {found} bytes, {SCHEMA} says {size}: it is truncated or was changed. Write the log again.")

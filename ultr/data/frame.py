@@ -90,16 +90,23 @@ def frame_from_log(log: ClickLog) -> pd.DataFrame:
     pages = log.page_of_row()
     ids = log.page_columns.get("page", np.arange(len(log)))
     item = log.columns["item"]
-    out = {"page": ids[pages], "item": item if log.items is None or log.items.ids is None else log.items.ids[item]}
+    out = {"page": _repeated(ids, pages), "item": item if log.items is None or log.items.ids is None else _repeated(log.items.ids, item)}
     if "position" in log.columns:
         out["position"] = log.columns["position"]
     out |= {name: values for name, values in log.columns.items() if name not in out}
-    out |= {name: values[pages] for name, values in log.page_columns.items() if name not in out}
+    out |= {name: _repeated(values, pages) for name, values in log.page_columns.items() if name not in out}
     return pd.DataFrame(out)
+
+
+def _repeated(values: np.ndarray, rows: np.ndarray) -> np.ndarray | pd.api.extensions.ExtensionArray:
+    """Return `values[rows]`, in pandas' own type, found once and not for every row."""
+    return pd.Series(values).array.take(rows)
 
 
 def _check_columns(frame: pd.DataFrame, page: str, page_columns: tuple[str, ...], features: tuple[str, ...], first_line: int) -> None:
     """Refuse a table that lacks a column, has one twice, has no line, or has a hole in a column that must be known."""
+    if not isinstance(frame, pd.DataFrame):
+        raise LogError(f"frame must be a pandas DataFrame, not {type(frame).__name__}: pd.DataFrame(...) or .to_pandas() makes one.")
     doubled = sorted(set(frame.columns[frame.columns.duplicated()].astype(str)))
     if doubled:
         raise LogError(f"Columns must be unique; the table has {', '.join(doubled)} more than once. Rename or drop the extra ones.")

@@ -74,6 +74,7 @@ class ClickLog:
         Args:
             frame: Needs the columns `page` and `item`; `click`, `position`, `grade` and others where known. With `position`, rows are
                 sorted by it within a page; without it the order of the lines is the order shown, and a page's lines must be adjacent.
+                Pages stand in order of first appearance. Numbers, booleans and times (in UTC) keep their type, the rest become objects.
             page: Name of the column that says which lines were shown together.
             page_columns: Columns that are constant within a page, besides `query, session, user, policy, count, converted`.
             features: Columns that become `log.items`, one item row per distinct (query, item).
@@ -198,9 +199,9 @@ class ClickLog:
         scores = np.asarray(scores, dtype=np.float64)
         if scores.shape != (self.n_rows,):
             raise LogError(f"scores must have one number a row, shape ({self.n_rows},), not {scores.shape}.")
-        order = order_by_score(scores, self.offsets, self._tiebreak)
+        slots = order_by_score(scores, self.offsets, self._tiebreak)
         log = copy(self)  # the same pages and items: nothing to check again, and no column is read
-        object.__setattr__(log, "columns", Reordered({**self.columns, "score": scores}, order))
+        object.__setattr__(log, "columns", Reordered({**self.columns, "score": scores}, self.offsets, slots))
         return log
 
     def _tiebreak(self, rows: np.ndarray) -> np.ndarray:

@@ -40,9 +40,8 @@ class ParquetLog:
     def open(cls, path: str | Path) -> ParquetLog:
         """Open a log folder, or all that match a glob, in the order of their names.
 
-        Checked are the version, the schemas of several folders, the sizes of the files, and that no session runs on from one row group
-        into the next (the writer has made sure of the rest inside a folder). Damage inside a file is found by its checksums when it is
-        read.
+        Checked are the version, the schemas of several folders, the size and footer of each file, and that no session runs on from one
+        row group into the next (the writer made sure of the rest). Damage inside a file is found by its checksums when it is read.
 
         Args:
             path: A folder that `log.write_parquet` wrote, or a pattern such as "logs/2026-*".
@@ -94,6 +93,8 @@ class ParquetLog:
         Raises:
             LogError: the log lacks a column.
         """
+        if isinstance(columns, str):
+            raise LogError(f"project takes a list of column names, not one string: write project([{columns!r}]).")
         for name in columns:
             if name not in self.column_names:
                 have = ", ".join(self.column_names)

@@ -37,6 +37,12 @@ class LatentRelevance:
         return projected[:, 0] + np.maximum(projected[:, 1:], 0.0) @ np.array(BEND_SIGNS)
 
 
+def latent_relevance(n_features: int, seed: int = 0) -> LatentRelevance:
+    """Draw the standard normal weights of the world that `synthetic_ranking` makes of the same `n_features` and `seed`."""
+    rng = generator(seed, "world", n_features)
+    return LatentRelevance(rng.standard_normal(n_features), rng.standard_normal((n_features, len(BEND_SIGNS))))
+
+
 def grades_of(latent: np.ndarray) -> np.ndarray:
     """Return the grade 0..4 of each latent relevance z: the number of cuts .3, 1.0, 1.6, 2.4 that are at most z."""
     return np.searchsorted(GRADE_CUTS, latent, side="right").astype(np.int32)
@@ -45,8 +51,8 @@ def grades_of(latent: np.ndarray) -> np.ndarray:
 def synthetic_ranking(n_queries: int, n_items: int | Sequence[int], n_features: int, seed: int = 0) -> RankingData:
     """Draw queries and items of one world; split it to get a training and a test set that share their law.
 
-    A feature vector is .5 times a standard normal vector of its query plus a standard normal vector of its own. The latent relevance is
-    `LatentRelevance` with standard normal weights, plus normal noise of standard deviation .5; `grades_of` cuts it into grades 0 to 4.
+    A feature vector is .5 times a standard normal vector of its query plus a standard normal vector of its own. What `latent_relevance`
+    makes of it, plus normal noise of standard deviation .5, is cut into grades 0 to 4 by `grades_of`.
     About half of the items have grade 0, a tenth has grade 4; a linear ranker does well, though not best.
 
     Args:
@@ -68,11 +74,11 @@ def synthetic_ranking(n_queries: int, n_items: int | Sequence[int], n_features: 
         numbers = np.asarray(given)
         if numbers.dtype.kind not in "iu" or numbers.size == 0 or numbers.min() < 1:
             raise LogError(f"{name} must be a whole number, 1 or more, not {given!r}.")
-    weights, rng = generator(seed, "world", n_features), generator(seed, "queries", n_features)
-    relevance = LatentRelevance(weights.standard_normal(n_features), weights.standard_normal((n_features, len(BEND_SIGNS))))
+    rng = generator(seed, "queries", n_features)
     lengths = rng.choice(np.atleast_1d(np.asarray(n_items)), n_queries)
     offsets = offsets_of(lengths)
     of_query = QUERY_SPREAD * rng.standard_normal((n_queries, n_features), dtype=np.float32)
     features = np.repeat(of_query, lengths, axis=0)
     features += rng.standard_normal(features.shape, dtype=np.float32)
-    return RankingData(features, grades_of(relevance(features) + NOISE * rng.standard_normal(len(features))), offsets)
+    latent = latent_relevance(n_features, seed)(features) + NOISE * rng.standard_normal(len(features))
+    return RankingData(features, grades_of(latent), offsets)

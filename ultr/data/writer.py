@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ultr.data.arrow import arrow_schema, layout_of, table_of
-from ultr.data.folder import FORMAT, SCHEMA, VERSION, is_log, write_items
+from ultr.data.folder import FORMAT, SCHEMA, VERSION, file_print, is_log, write_items
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, concat
 from ultr.errors import FileError, LogError
@@ -92,34 +92,33 @@ def _write_folder(source: LogSource, folder: Path, pages_per_group: int) -> None
     columns, page_columns = layout_of(first.columns), layout_of(first.page_columns)
     schema = arrow_schema(columns, page_columns)
     groups = _groups(_alike(chain([first], chunks), first), pages_per_group)
-    files = _write_pages(groups, folder, schema)
     said = {
         "format": FORMAT,
         "version": VERSION,
         "columns": {name: str(dtype) for name, dtype in columns.items()},
         "page_columns": {name: str(dtype) for name, dtype in page_columns.items()},
+        "row_groups": _write_pages(groups, folder, schema),
         "items": None if first.items is None else write_items(first.items, folder),
-        "files": files,
+        "files": {file.name: file_print(file) for file in sorted(folder.iterdir())},
     }
     (folder / SCHEMA).write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
-def _write_pages(groups: Iterator[ClickLog], folder: Path, schema: pa.Schema) -> list[dict[str, object]]:
-    """Write the row groups and return the entry of each file for schema.json."""
-    files: list[dict[str, object]] = []
+def _write_pages(groups: Iterator[ClickLog], folder: Path, schema: pa.Schema) -> list[tuple[str | int | None, ...]]:
+    """Write the row groups and return what schema.json says of each: the arguments of RowGroup."""
+    said: list[tuple[str | int | None, ...]] = []
     runs = _SessionRuns()
-    for first in groups:
-        path, row_groups = folder / f"pages-{len(files):05d}.parquet", []
-        with pq.ParquetWriter(path, schema, write_page_checksum=True) as writer:
-            for log in chain([first], islice(groups, _GROUPS_PER_FILE - 1)):
+    for number, first in enumerate(groups):
+        name = f"pages-{number:05d}.parquet"
+        with pq.ParquetWriter(folder / name, schema, write_page_checksum=True) as writer:
+            for index, log in enumerate(chain([first], islice(groups, _GROUPS_PER_FILE - 1))):
                 writer.write_table(table_of(log, schema), row_group_size=len(log))
                 session = log.page_columns.get("session")
                 ends = (None, None) if session is None else (str(session[0]), str(session[-1]))
-                row_groups.append((len(log), log.n_rows, *ends))
+                said.append((name, index, len(log), log.n_rows, *ends))
                 runs.add(log)
-        files.append({"name": path.name, "bytes": path.stat().st_size, "row_groups": row_groups})
     runs.check()
-    return files
+    return said
 
 
 def _alike(chunks: Iterator[ClickLog], first: ClickLog) -> Iterator[ClickLog]:

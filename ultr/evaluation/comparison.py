@@ -80,7 +80,8 @@ class Comparison:
         Args:
             engine: Where the cells run; in this process, one after the other, when None.
             progress: Show a progress bar on standard error.
-            directory: Folder for finished cells: a run that was killed goes on from there, and seeds can be added later.
+            directory: Folder for finished cells: a run that was killed goes on from there, and seeds can be added later. Estimators and
+                metrics are known by their repr, logs by a hash: give a new directory after changing the code of either.
 
         Warns:
             UltrWarning: what fits and metrics warned of, each kind once with the cells it came from, after the last cell.

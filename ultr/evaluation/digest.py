@@ -35,5 +35,5 @@ def digest(source: LogSource) -> dict[str, object]:
 
 
 def settings_of(value: object) -> str:
-    """Return the repr without memory addresses, which change from run to run."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    """Return the repr on one line, without memory addresses, which change from run to run."""
+    return re.sub(r"\s+", " ", re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ultr.evaluation.wording import decimals, interval, listing, number, verdict
+from ultr.evaluation.wording import interval, listing, number, shared_decimals, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,14 +42,14 @@ def groups(result: ComparisonResult) -> Mapping[str, list[Line]]:
 def _group(result: ComparisonResult, panel: Panel) -> Iterator[Line]:
     paired = {line["estimator"]: line for line in lines_of(result.paired, panel)}
     means = lines_of(result.table, panel)
-    digits = max((decimals(line["sd"]) for line in means if line["sd"] > 0), default=4)
+    digits = shared_decimals([line["sd"] for line in means])
+    precise = shared_decimals([(line["high"] - line["low"]) / 2 for line in paired.values()])
     for mean in means:
         cells = [mean["estimator"], number(mean["mean"], digits), number(mean["sd"], digits)]
         d = paired.get(mean["estimator"])
         if d is None:
             yield Line([*cells, "", "", "", "", "baseline"], "none")
             continue
-        precise = decimals((d["high"] - d["low"]) / 2)
         difference = number(d["difference"], precise, sign=True)
         intervals = [interval(d[f"{way}low"], d[f"{way}high"], precise, sign=True) for way in ("", "two_way_")]
         sign, both = (verdict(d[f"{way}low"], d[f"{way}high"], panel.higher_is_better) for way in ("", "two_way_"))
@@ -88,9 +88,10 @@ def findings(result: ComparisonResult) -> Iterator[tuple[str, str]]:
     }
     for panel in result.panels:
         found: dict[str, list[str]] = {}
-        for line in lines_of(result.paired, panel):
-            digits = decimals((line["high"] - line["low"]) / 2)
-            text = f"{line['estimator']} ({number(line['difference'], digits, sign=True)})"
+        lines = lines_of(result.paired, panel)
+        precise = shared_decimals([(line["high"] - line["low"]) / 2 for line in lines])
+        for line in lines:
+            text = f"{line['estimator']} ({number(line['difference'], precise, sign=True)})"
             found.setdefault(verdict(line["low"], line["high"], panel.higher_is_better), []).append(text)
         if found:
             yield (

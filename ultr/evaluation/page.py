@@ -26,13 +26,13 @@ ul.findings { margin: 1.1rem 0; padding: .8rem 1rem .8rem 2rem; background: var(
 ul.findings li { margin: .25rem 0; }
 .soft, figcaption, caption { color: var(--soft); font-size: .9rem; }
 figure { margin: 1rem 0; } figcaption { max-width: 46rem; margin-top: .3rem; }
-figure svg { display: block; width: 100%; height: auto; max-width: 60rem; }
+figure svg { display: block; width: 100%; height: auto; min-width: 34rem; max-width: 60rem; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: .4rem; }
 th, td { padding: .34rem .7rem; text-align: left; vertical-align: baseline; border-bottom: 1px solid var(--grid); }
 thead th { font-weight: 600; color: var(--soft); border-bottom: 2px solid var(--grid); vertical-align: bottom; }
-tbody th { font-weight: 500; } th.word { white-space: nowrap; }
+tbody th { font-weight: 500; } .word { white-space: nowrap; }
 .group { color: var(--ink); font-weight: 650; padding-top: 1rem; border-bottom: 0; }
 .number { text-align: right; white-space: nowrap; } thead .number { white-space: normal; }
 .better { color: var(--good); font-weight: 600; } .worse { color: var(--bad); font-weight: 600; } .none { color: var(--soft); }
@@ -93,4 +93,4 @@ def figure(picture: Picture) -> str:
     title = f"{picture.key}-title"
     svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{title}" ', 1)
     svg = re.sub(r"(<svg[^>]*>)", rf'\g<1><title id="{title}">{escape(picture.description)}</title>', svg, count=1)
-    return f"<figure>\n{svg.strip()}\n<figcaption>{escape(picture.caption)}</figcaption>\n</figure>"
+    return f'<figure>\n<div class="scroll">{svg.strip()}</div>\n<figcaption>{escape(picture.caption)}</figcaption>\n</figure>'

@@ -129,7 +129,8 @@ def propensity_picture(result: ComparisonResult) -> Picture:
 def learning_picture(result: ComparisonResult) -> Picture:
     """Draw the learning curves, an estimator a panel."""
     caption = (
-        "Loss over the steps of every fit, each estimator on its own scale. Pale: training pages. Strong: held-out pages. Dot: the step "
+        "Loss over the steps of every fit, each estimator on its own scale, with two axes where an estimator watches another loss on "
+        "held-out pages than it minimises. Pale: training pages. Strong: held-out pages. Dot: the step "
         "whose weights were kept. A held-out curve that turns up again shows over-fitting, which early stopping cuts off."
     )
     description = f"Learning curves of {', '.join(dict.fromkeys(result.histories['estimator']))}."
@@ -190,20 +191,38 @@ def draw_learning(axes: Axes, result: ComparisonResult, estimator: str) -> None:
     """Draw one estimator's learning curves, a line a seed and split, the kept step as a dot."""
     colour = colours(result)[estimator]
     history = result.histories[result.histories["estimator"] == estimator]
+    right = _right_axis(axes, history)
     for cell in (cell for cell in result.cells if cell.estimator == estimator and cell.history is not None):
         mine = history[history["seed"] == cell.seed]
         train, held_out = _split(mine, "train"), _split(mine, "validation")
-        axes.plot(train["step"], train["loss"], color=colour, alpha=0.35, linewidth=1, label="training")
+        right.plot(train["step"], train["loss"], color=colour, alpha=0.35, linewidth=1, label="training")
         axes.plot(held_out["step"], held_out["loss"], color=colour, linewidth=1.3, label="held out")
         best = held_out[held_out["step"] == cell.best_step]
         axes.scatter(best["step"], best["loss"], s=26, color=colour, edgecolors="white", linewidths=0.8, zorder=3, label="kept")
-    once = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))  # one entry for all seeds
+    handles, labels = right.get_legend_handles_labels()
+    if right is not axes:
+        handles, labels = handles + axes.get_legend_handles_labels()[0], labels + axes.get_legend_handles_labels()[1]
+    once = dict(zip(labels, handles, strict=True))  # one entry for all seeds
     axes.legend(once.values(), once.keys(), fontsize=8.5)
     axes.set_title(estimator)
     axes.set_xlabel("step")
-    axes.set_ylabel("loss")
+    axes.set_ylabel("loss" if right is axes else "loss of held-out pages")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def _right_axis(axes: Axes, history: pd.DataFrame) -> Axes:
+    """Return a second axis for the training loss where it lives on another scale than what is watched on held-out pages."""
+    train, held_out = (history[history["split"] == split]["loss"] for split in ("train", "validation"))
+    gap = max(train.min() - held_out.max(), held_out.min() - train.max())
+    if not gap > max(np.ptp(train), np.ptp(held_out)):
+        return axes
+    right = axes.twinx()
+    right.spines["right"].set_visible(True)
+    right.grid(visible=False)
+    right.set_ylabel("training loss")
+    right.yaxis.set_major_locator(MaxNLocator(5))
+    return right
 
 
 def _split(history: pd.DataFrame, split: str) -> pd.DataFrame:

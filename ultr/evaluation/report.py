@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def report(result: ComparisonResult) -> str:
     """Return the whole page. It loads no script, style, font or image; equal results give equal bytes."""
     others = [name for name in result.estimators if name != result.baseline]
-    title = f"{listing(others)} compared with {result.baseline}" if others else result.baseline
+    compared = listing(others) if 1 <= len(others) <= 4 else plural(len(others), "estimator")
+    title = f"{compared} compared with {result.baseline}" if others else result.baseline
     sections = [
         f"<header>\n<h1>{escape(title)}</h1>\n{_lead(result)}\n</header>",
         _outcome(result),

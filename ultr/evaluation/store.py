@@ -8,6 +8,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -37,7 +38,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except OSError as error:
         raise FileError(f"{path} cannot be written: {error.strerror or error}. Choose another place, or make room.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone already where all went well
+            temporary.unlink()
 
 
 class Store:

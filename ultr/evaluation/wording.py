@@ -13,6 +13,12 @@ def decimals(scale: float) -> int:
     return min(8, max(0, 1 - math.floor(math.log10(scale))))
 
 
+def shared_decimals(scales: Sequence[float]) -> int:
+    """Digits for a column of numbers: two significant digits of the median scale."""
+    known = sorted(scale for scale in scales if math.isfinite(scale) and scale > 0)
+    return decimals(known[len(known) // 2]) if known else 4
+
+
 def number(value: float, digits: int, sign: bool = False) -> str:
     """Write a number with a true minus; a dash where it is not known."""
     if not math.isfinite(value):

@@ -77,14 +77,14 @@ class RankedPages:
         log: The log as it stands.
         block: Which pages.
         labels: The label column in an order that stays within pages, shape [N]: the order before `ClickLog.rerank`, where it was called.
-        order: Which of `labels` stands in each place of the log, shape [N]; None where `labels` are in the order of the log.
+        slots: Which label of its page stands in each place of the log, shape [N]; None where `labels` are in the order of the log.
         by: The metric, for errors.
     """
 
     log: ClickLog
     block: Block
     labels: np.ndarray
-    order: np.ndarray | None
+    slots: np.ndarray | None
     by: str
 
     def any_order(self) -> np.ndarray:
@@ -93,7 +93,9 @@ class RankedPages:
 
     def by_rank(self, k: int | None) -> np.ndarray:
         """Return the labels of the first k ranks (all when None), shape [B, min(k, L)]."""
-        return self.block.of(self.labels, k) if self.order is None else self.labels[self.block.of(self.order, k)]
+        if self.slots is None:
+            return self.block.of(self.labels, k)
+        return self.labels.take(self.block.starts[:, None] + self.block.of(self.slots, k))
 
     def gains(self, gain: Gain, k: int | None, ties: str = "hash") -> np.ndarray:
         """Return the gains at the first k ranks, shape [B, min(k, L)].
@@ -128,7 +130,7 @@ class RankedPages:
 def ranked_pages(log: ClickLog, label: str, by: str) -> Iterator[RankedPages]:
     """Iterate over the pages that have rows, with checked labels, pages of equal length together."""
     require(log.columns, label, by=by)
-    columns, order = (log.columns.source, log.columns.order) if isinstance(log.columns, Reordered) else (log.columns, None)
+    columns, slots = (log.columns.source, log.columns.slots) if isinstance(log.columns, Reordered) else (log.columns, None)
     labels = columns[label]
     if labels.dtype.kind not in "buif":
         raise LogError(f"{by} needs numbers in the column {label!r}, which has {labels.dtype}. Map the labels to 0, 1, 2, ... first.")
@@ -137,7 +139,7 @@ def ranked_pages(log: ClickLog, label: str, by: str) -> Iterator[RankedPages]:
         bad = ~((labels >= 0) & (labels < np.inf))
         refuse(bad, f"{by} needs {label} of 0 or more", "Shift, fill or drop the labels.", rows_are(log.offsets), labels)
     for block in blocks(log.offsets):
-        yield RankedPages(log, block, labels, order, by)
+        yield RankedPages(log, block, labels, slots, by)
 
 
 def exponential(labels: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from ultr.errors import ConfigError, FileError
+from ultr.errors import ConfigError, FileError, UltrError
 
 if TYPE_CHECKING:
     from ultr.models.network import Model
@@ -110,12 +110,14 @@ def load_ranker(folder: Path, header: dict) -> NeuralRanker:
     from ultr.models.network import Scorer
     from ultr.models.ranker import NeuralRanker
     from ultr.training.minimise import Curve
+    from ultr.training.seeding import seeded_torch
 
     try:
         model = build_model(header["model"], folder)
         state = load_file(folder / "model.safetensors")
         n_features = header["n_features"]
-        scorer = Scorer(model.build(n_features), np.zeros((1, n_features), dtype=np.float32))
+        with seeded_torch(0, "load"):
+            scorer = Scorer(model.build(n_features), np.zeros((1, n_features), dtype=np.float32))
         scorer.load_state_dict({name: torch.from_numpy(values) for name, values in state.items()})
         curve = header["curve"]
         propensity = header["propensity"]
@@ -132,27 +134,36 @@ def load_ranker(folder: Path, header: dict) -> NeuralRanker:
             tuple(header["feature_names"]) if header["feature_names"] else None,
             header["estimator"],
         )
-    except (KeyError, TypeError, OSError, RuntimeError, SafetensorError) as error:
+    except UltrError:
+        raise
+    except (KeyError, TypeError, ValueError, OSError, RuntimeError, SafetensorError) as error:
         raise FileError(f"{folder} holds a damaged model ({type(error).__name__}: {str(error).splitlines()[0]}).") from error
 
 
 def describe_model(model: object) -> dict[str, object]:
-    """Return {"type": "module:name", setting: value, ...} of model settings, for JSON.
+    """Return {"type": "module:name", "settings": {name: value, ...}} of model settings, for JSON.
 
     Raises:
-        ConfigError: the model is a module, or is defined where no import finds it again.
+        ConfigError: the model is a module, is defined where no import finds it again, or has settings that JSON cannot hold.
     """
     kind = type(model)
-    if not dataclasses.is_dataclass(model) or "<locals>" in kind.__qualname__ or kind.__module__ == "__main__":
+    if not dataclasses.is_dataclass(model) or "." in kind.__qualname__ or kind.__module__ == "__main__":
         raise ConfigError(
             f"This ranker cannot be saved: its model {kind.__name__} is not a dataclass with build(n_features) in an importable module,"
             " so it could not be rebuilt. Wrap the network in one (see ultr/models/mlp.py)."
         )
-    settings = {f.name: getattr(model, f.name) for f in dataclasses.fields(model)}
-    return {"type": f"{kind.__module__}:{kind.__qualname__}", **settings}
+    settings = {f.name: getattr(model, f.name) for f in dataclasses.fields(model) if f.init}
+    for name, value in settings.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"This ranker cannot be saved: the setting {name!r} of its model {kind.__name__} is no number, string or tuple: {value!r}."
+            ) from error
+    return {"type": f"{kind.__module__}:{kind.__qualname__}", "settings": settings}
 
 
-def build_model(description: dict[str, object], folder: Path) -> Model:
+def build_model(description: dict, folder: Path) -> Model:
     """Undo `describe_model`; only a dataclass with `build` is ever called.
 
     Raises:
@@ -167,5 +178,5 @@ def build_model(description: dict[str, object], folder: Path) -> Model:
         ) from error
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind) and hasattr(kind, "build")):
         raise FileError(f"{folder}: {description['type']} is no model settings class (a dataclass with build).")
-    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in description.items() if key != "type"}
+    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in description["settings"].items()}
     return cast("Model", kind(**settings))

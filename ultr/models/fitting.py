@@ -83,7 +83,7 @@ def fit_ranker(
         def loss(batch: Batch) -> Tensor:
             return objective(scorer(batch.features_for(by), batch.mask), batch)
 
-        validate = _validation(log.take(held_pages), scorer, criterion or objective, mass_of_page[held_pages], training.device)
+        validate = _validation(log.take(held_pages), scorer, heads, criterion or objective, mass_of_page[held_pages], training.device)
         curve = minimise([scorer, *heads], batches, loss, validate if len(held_pages) else None, training)
     scorer.cpu().eval()
     for head in heads:
@@ -104,12 +104,15 @@ def _shown(log: ClickLog, page_mask: np.ndarray) -> np.ndarray:
     return np.unique(log.columns["item"][np.repeat(page_mask, log.lengths)])
 
 
-def _validation(log: ClickLog, scorer: Scorer, criterion: Objective, mass: np.ndarray, device: str) -> Callable[[], float]:
-    """Return a function that computes the validation loss: count-weighted, divided by the label mass."""
+def _validation(
+    log: ClickLog, scorer: Scorer, heads: Sequence[nn.Module], criterion: Objective, mass: np.ndarray, device: str
+) -> Callable[[], float]:
+    """Return a function that computes the validation loss of the scorer and its heads: count-weighted, divided by the label mass."""
     counts = torch.from_numpy(log.counts.astype(np.float64))
 
     def validate() -> float:
-        scorer.eval()
+        for network in (scorer, *heads):
+            network.eval()
         scored = log.with_columns(**{"ultr.score": score_rows(copy.deepcopy(scorer).double().cpu(), log)})
         total = 0.0
         with torch.inference_mode():
@@ -118,8 +121,9 @@ def _validation(log: ClickLog, scorer: Scorer, criterion: Objective, mass: np.nd
                 batch = Batch(scored, pages, device)
                 value = criterion(batch.column("ultr.score"), batch).double().cpu()
                 total += float((value * counts[pages]).sum())
-        scorer.train()
-        return total / float(mass.sum())
+        for network in (scorer, *heads):
+            network.train()
+        return total / float(mass.sum() or counts.sum())  # held-out pages without a label say something to a point-wise loss
 
     return validate
 

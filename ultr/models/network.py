@@ -37,7 +37,7 @@ class Scorer(nn.Module):
         self.network = network
         mean = features.mean(0, dtype=np.float64)
         scale = features.std(0, dtype=np.float64)
-        scale[scale <= 1e-7 * np.abs(mean).clip(1)] = 1.0
+        scale[(features.min(0) == features.max(0)) | (scale < np.finfo(np.float32).tiny)] = 1.0
         self.register_buffer("mean", torch.from_numpy(mean.astype(np.float32)))
         self.register_buffer("scale", torch.from_numpy(scale.astype(np.float32)))
 

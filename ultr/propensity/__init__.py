@@ -11,7 +11,6 @@ __getattr__, __dir__, __all__ = attach(
         "PropensityModel": "evaluate",
         "as_propensity": "evaluate",
         "attach": "evaluate",
-        "by_position": "evaluate",
         "propensities": "evaluate",
     },
 )

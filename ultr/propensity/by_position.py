@@ -27,12 +27,12 @@ class ByPosition:
     theta: np.ndarray
 
     def __post_init__(self) -> None:
-        theta = np.asarray(self.theta, dtype=np.float64)
+        theta = np.array(self.theta, dtype=np.float64)
         if theta.ndim != 1 or len(theta) == 0:
             raise PropensityError(f"theta must be one propensity a position, shape [L], not {theta.shape}.")
         bad = ~((theta > 0) & (theta <= 1)) & ~np.isnan(theta)
         if bad.any() or np.isnan(theta).all():
-            first = int(np.argmax(bad | np.isnan(theta)))
+            first = int(np.argmax(bad)) if bad.any() else 0
             raise PropensityError(
                 f"propensity must be in (0, 1]: position {first} has {theta[first]}; {int(bad.sum())} of {len(theta)} positions are out of"
                 " range. Values relative to the first position go through ByPosition.relative."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -44,7 +45,8 @@ def propensities(log: ClickLog, model: PropensityModel | str | np.ndarray | Sequ
 
     Args:
         log: The log, P pages of N rows.
-        model: Anything that `as_propensity` takes; called on batches of whole pages, without gradients.
+        model: Anything that `as_propensity` takes; called on batches of whole pages, without gradients. A module is copied and
+            evaluated, not trained.
         device: Where the batches live.
 
     Returns:
@@ -54,10 +56,9 @@ def propensities(log: ClickLog, model: PropensityModel | str | np.ndarray | Sequ
         PropensityError: it returns another shape than [B, L], or a value outside (0, 1]; the message says where.
     """
     function = as_propensity(model)
-    out = np.empty(log.n_rows, dtype=np.float32)
-    training = isinstance(function, torch.nn.Module) and function.training
     if isinstance(function, torch.nn.Module):
-        function.eval()
+        function = copy.deepcopy(function).to(device).eval()
+    out = np.empty(log.n_rows, dtype=np.float32)
     with torch.no_grad():
         for start in range(0, len(log), _BLOCK):
             batch = Batch(log, np.arange(start, min(len(log), start + _BLOCK)), device)
@@ -68,8 +69,6 @@ def propensities(log: ClickLog, model: PropensityModel | str | np.ndarray | Sequ
                     f"A propensity model returns one value a row, a tensor of shape {tuple(batch.mask.shape)}, not {got}."
                 )
             out[log.offsets[start] : log.offsets[start + len(batch)]] = values[batch.mask].float().cpu().numpy()
-    if training:
-        function.train()  # type: ignore[attr-defined]
     _check(out, log)
     return out
 

@@ -4,6 +4,6 @@ from ultr._lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    {"Batch": "batch", "PageBatches": "batch", "Training": "settings", "minimise": "minimise"},
+    {"Batch": "batch", "PageBatches": "batch", "Training": "settings"},
     rooms=("labels", "losses", "seeding", "split", "weights"),
 )

@@ -59,7 +59,7 @@ def pairwise_logistic(scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         The other row of a pair may be labelled too. Leaving such pairs out, as RankNet does for graded labels, is not linear in the
         clicks and biases the pair towards the row that is examined more.
     """
-    return (_pairs(scores, labels, mask) * softplus(scores[:, None, :] - scores[:, :, None])).sum((-1, -2))
+    return (_pairs(labels, mask) * _pair_losses(scores, mask)).sum((-1, -2))
 
 
 def lambdarank(scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
@@ -79,15 +79,12 @@ def lambdarank(scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     Differs:
         A pair weighs gain_i |discount_i - discount_j| for its labelled row i, not |gain_i - gain_j|: the sum over both directions of a
         pair keeps the same order of gains and is linear in them, so weighted clicks stay unbiased. It is not divided by the ideal DCG,
-        which clicks do not know. Rows with equal scores share the mean of their ranks.
+        which clicks do not know. Rows of equal score count as if in random order: each pair takes its expected change, which is above 0
+        within a tie too, so that a network whose scores start equal learns.
     """
     with torch.no_grad():
-        s = scores.masked_fill(~mask, -torch.inf)
-        above = (s[:, None, :] > s[:, :, None]).sum(-1).to(scores.dtype)
-        level = (s[:, None, :] == s[:, :, None]).sum(-1).to(scores.dtype)
-        discount = 1 / torch.log2(1.5 + above + level / 2)
-        change = (discount[:, :, None] - discount[:, None, :]).abs()
-    return (_pairs(scores, labels, mask) * change * softplus(scores[:, None, :] - scores[:, :, None])).sum((-1, -2))
+        change = _discount_change(scores.masked_fill(~mask, -torch.inf))
+    return (_pairs(labels, mask) * change * _pair_losses(scores, mask)).sum((-1, -2))
 
 
 def pointwise(scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
@@ -107,14 +104,33 @@ def pointwise(scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     Source:
         Saito et al. (2020), WSDM, equation 8 for the two-term form. doi:10.1145/3336191.3371783
     """
-    value = softplus(scores) - labels * scores
-    return value.masked_fill(~mask, 0.0).sum(-1)
+    scores, labels = scores.masked_fill(~mask, 0.0), labels.masked_fill(~mask, 0.0)
+    return (softplus(scores) - labels * scores).masked_fill(~mask, 0.0).sum(-1)
 
 
-def _pairs(scores: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+def _pairs(labels: Tensor, mask: Tensor) -> Tensor:
     """Weight of each ordered pair (i, j), shape [B, L, L]: the label of i where both rows are shown and differ."""
-    both = mask[:, :, None] & mask[:, None, :] & ~torch.eye(scores.shape[1], dtype=torch.bool, device=scores.device)
-    return torch.where(both, labels[:, :, None], torch.zeros((), dtype=scores.dtype, device=scores.device))
+    both = mask[:, :, None] & mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+    return torch.where(both, labels[:, :, None], torch.zeros((), dtype=labels.dtype, device=labels.device))
+
+
+def _pair_losses(scores: Tensor, mask: Tensor) -> Tensor:
+    """Logistic loss of each ordered pair (i, j), log(1 + exp(s_j - s_i)), shape [B, L, L]."""
+    scores = scores.masked_fill(~mask, 0.0)
+    return softplus(scores[:, None, :] - scores[:, :, None])
+
+
+def _discount_change(scores: Tensor) -> Tensor:
+    """Expected |discount_i - discount_j| of each pair, shape [B, L, L], when rows of equal score stand in random order."""
+    tied = scores[:, None, :] == scores[:, :, None]
+    above, size = (scores[:, None, :] > scores[:, :, None]).sum(-1), tied.sum(-1)
+    rank = torch.arange(1, scores.shape[1] + 1, dtype=scores.dtype, device=scores.device)
+    sums = torch.stack([1 / torch.log2(1 + rank), rank / torch.log2(1 + rank)]).cumsum(-1)
+    sums = torch.nn.functional.pad(sums, (1, 0))
+    total, moment = sums[:, above + size] - sums[:, above]  # over the ranks that the rows of a tie share
+    mean = total / size.clamp(min=1)
+    within = 2 * ((2 * above + size + 1) * total - 2 * moment) / (size * (size - 1)).clamp(min=1)  # mean over pairs of these ranks
+    return torch.where(tied, within[:, :, None], (mean[:, :, None] - mean[:, None, :]).abs())
 
 
 LOSSES: dict[str, Loss] = {"softmax": weighted_softmax, "pairwise": pairwise_logistic, "lambdarank": lambdarank, "pointwise": pointwise}

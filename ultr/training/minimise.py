@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from ultr.errors import ContractError
+from ultr.errors import ConfigError, ContractError
 from ultr.training.settings import Training
 
 B = TypeVar("B")
@@ -52,8 +52,11 @@ def minimise(
         The learning curves. Step 0 is before the first step; a training value is the mean since the one before.
 
     Raises:
-        ContractError: the loss has the wrong shape, or is not finite.
+        ContractError: the loss has the wrong shape or is not finite, or there is no batch.
+        ConfigError: there are several weight decays and nothing is held out.
     """
+    if validate is None and len(training.weight_decays) > 1:
+        raise ConfigError("Choosing a weight_decay needs held-out queries with a positive label; there are none. Give one value.")
     start, best, best_weights = _weights(networks), None, []
     for weight_decay in training.weight_decays:
         _restore(networks, start)
@@ -81,10 +84,10 @@ def _descend(
     for step, (batch, weight) in enumerate(_endless(batches)):
         if step % training.check_every == 0 or step == training.steps:
             if recent:
-                train.append((step, _mean(recent, step, training)))
+                train.append((step, _finite(float(torch.stack(recent).mean()), "loss", step, training)))
                 recent = []
             if validate is not None:
-                validation.append((step, validate()))
+                validation.append((step, _finite(validate(), "validation loss", step, training)))
                 if validation[-1][1] < best:
                     best, best_step, best_weights = validation[-1][1], step, _weights(networks)
             late = training.patience is not None and step - best_step >= training.patience * training.check_every
@@ -132,7 +135,11 @@ def _optimizer(networks: Sequence[nn.Module], training: Training, weight_decay: 
 
 def _endless(batches: Iterable[B]) -> Iterator[B]:
     while True:
-        yield from batches
+        batch = None
+        for batch in batches:
+            yield batch
+        if batch is None:
+            raise ContractError("There is no batch to train on: batches must be re-iterable and not empty.")
 
 
 def _weights(networks: Sequence[nn.Module]) -> list[dict[str, Tensor]]:
@@ -144,11 +151,10 @@ def _restore(networks: Sequence[nn.Module], weights: list[dict[str, Tensor]]) ->
         network.load_state_dict(state)
 
 
-def _mean(values: list[Tensor], step: int, training: Training) -> float:
-    mean = float(torch.stack(values).mean())
-    if not math.isfinite(mean):
+def _finite(value: float, what: str, step: int, training: Training) -> float:
+    if not math.isfinite(value):
         raise ContractError(
-            f"The loss stopped being finite within {len(values)} steps before step {step}: lower learning_rate ({training.learning_rate}),"
-            " clip the weights, or look for extreme features."
+            f"The {what} stopped being finite within {training.check_every} steps before step {step}: lower learning_rate"
+            f" ({training.learning_rate}), clip the weights, or look for extreme features."
         )
-    return mean
+    return value

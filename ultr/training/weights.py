@@ -12,7 +12,7 @@ def inverse_propensity(clicks: Tensor, propensity: Tensor, *, clip: float | None
     """Weight clicks by their inverse propensity, so that their expectation is the relevance.
 
     Args:
-        clicks: Clicks or other non-negative labels, dimensionless, shape [B, L].
+        clicks: Clicks or other non-negative labels, dimensionless, 0 in the padding, shape [B, L].
         propensity: P(observed) in (0, 1], shape [B, L]; detached here. Read only where there is a click.
         clip: Largest weight, above 0, applied to 1 / propensity before normalising; a floor M on the propensity is clip = 1 / M.
         normalise: None; "first" (times the propensity of the page's first row); "self" (divided by the mean weight of the clicks

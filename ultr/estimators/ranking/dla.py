@@ -117,7 +117,7 @@ def _logits(head: nn.Module, batch: Batch) -> Tensor:
 
 def _curve(head: nn.Module, log: ClickLog) -> np.ndarray:
     """Propensity by position relative to the first, shape [L]; a head that sees more than positions is averaged over the rows shown."""
-    if isinstance(head, PositionLogits):
+    if type(head) is PositionLogits:
         logits = head.logits.detach().double().numpy()
         shown = np.bincount(log.columns["position"], minlength=len(logits)) > 0
         return np.where(shown, np.exp(logits - logits[np.argmax(shown)]), np.nan)

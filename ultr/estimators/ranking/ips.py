@@ -60,7 +60,7 @@ class IPS:
             raise ConfigError(f"IPS: clip is the largest weight, above 0, not {self.clip!r}.")
         if self.normalise not in (None, "first", "self"):
             raise ConfigError(f"IPS: normalise must be None, 'first' or 'self', not {self.normalise!r}.")
-        if self.loss == "pointwise" and self.normalise is not None:
+        if resolve_loss(self.loss) is pointwise and self.normalise is not None:
             raise ConfigError("IPS: the point-wise loss estimates probabilities, so weights must keep their scale: set normalise=None.")
 
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:

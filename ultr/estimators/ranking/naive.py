@@ -33,6 +33,9 @@ class Naive:
     label: str = "click"
     loss: str | Loss = "softmax"
 
+    def __post_init__(self) -> None:
+        resolve_loss(self.loss)
+
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:
         """Fit a ranker.
 

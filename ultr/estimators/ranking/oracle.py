@@ -34,6 +34,9 @@ class Oracle:
     training: Training = field(default_factory=Training)
     loss: str | Loss = "softmax"
 
+    def __post_init__(self) -> None:
+        resolve_loss(self.loss)
+
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:
         """Fit a ranker.
 

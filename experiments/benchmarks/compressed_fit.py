@@ -1,0 +1,63 @@
+"""Does training cost stop growing with the log once equal pages are merged? One thread; ratios in one run.
+
+    python experiments/benchmarks/compressed_fit.py [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
+
+import numpy as np
+import torch
+
+import simulators
+import ultr
+from ultr.estimators import DLA
+
+SIZES = (50_000, 500_000, 5_000_000)
+RESULT = Path(__file__).parent.parent / "results" / "compressed_fit.json"
+
+
+def measure(n_pages: int, repeats: int) -> dict[str, float]:
+    """Simulate, compress and fit; CPU seconds of each, the fit as the median over repeats."""
+    train, _ = ultr.synthetic_ranking(1000, range(10, 21), 20, seed=0).split(test=0.6)
+    policy = simulators.SwapPairs(simulators.LinearPolicy(), rate=0.5)  # at most ten orders a query
+    log = simulators.simulate_clicks(train, policy=policy, n_pages=n_pages, seed=0)
+    start = time.process_time()
+    merged = log.compress()
+    compress = time.process_time() - start
+    estimator = DLA(training=ultr.Training(steps=400, patience=None))
+    fits = []
+    for seed in range(repeats):
+        start = time.process_time()
+        estimator.fit(merged, seed=seed)
+        fits.append(time.process_time() - start)
+    return {"pages": n_pages, "merged_pages": len(merged), "compress_cpu_s": compress, "fit_cpu_s": float(np.median(fits))}
+
+
+def main() -> None:
+    """Print the table; `--write` also keeps it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help=f"write {RESULT.name} in experiments/results")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    measure(SIZES[0], 1)  # imports and caches
+    rows = [measure(size, arguments.repeats) for size in SIZES]
+    for row in rows:
+        row["fit_ratio"] = row["fit_cpu_s"] / rows[0]["fit_cpu_s"]
+        print("{pages:>9,} pages -> {merged_pages:>6,} merged  compress {compress_cpu_s:6.2f} s  fit {fit_cpu_s:6.2f} s  ratio {fit_ratio:.2f}".format(**row))
+    if arguments.write:
+        machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), "torch": torch.__version__}
+        RESULT.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
