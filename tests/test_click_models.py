@@ -143,7 +143,11 @@ def test_many_pages_are_enumerated_in_pieces():
 
 
 @settings(deadline=None, max_examples=40)
-@given(page=pages, extra=st.integers(1, 15), law=st.sampled_from([PositionBased(np.full(5, 0.5)), KnownPositions(np.full(20, 0.5)), OneClick()]))
+@given(
+    page=pages,
+    extra=st.integers(1, 15),
+    law=st.sampled_from([PositionBased(np.full(5, 0.5)), KnownPositions(np.full(20, 0.5)), OneClick()]),
+)
 def test_padding_never_changes_anything(page, extra, law):
     mask = np.array([[True] * len(page) + [False] * extra, [True] + [False] * (len(page) + extra - 1)])
     clicks = (np.arange(len(page)) % 2).tolist()

@@ -83,7 +83,11 @@ def test_settings_of_the_linear_policy_have_an_effect():
     base = LinearPolicy(fraction_labelled=0.1, ridge=1.0)
     assert len(LinearPolicy(fraction_labelled=1e-9).fit(data, 0).labelled) == 1
     assert len(LinearPolicy(fraction_labelled=1.0).fit(data, 0).labelled) == 50
-    for other, seed in ((LinearPolicy(fraction_labelled=0.2, ridge=1.0), 0), (LinearPolicy(fraction_labelled=0.1, ridge=9.0), 0), (base, 1)):
+    for other, seed in (
+        (LinearPolicy(fraction_labelled=0.2, ridge=1.0), 0),
+        (LinearPolicy(fraction_labelled=0.1, ridge=9.0), 0),
+        (base, 1),
+    ):
         assert (other.fit(data, seed).scores != base.fit(data, 0).scores).any()
     np.testing.assert_array_equal(base.fit(data, 0).scores, base.fit(data, 0).scores)
 
@@ -146,15 +150,14 @@ def test_random_policy_shows_every_order_equally_often():
 
 @pytest.mark.parametrize("temperature", [1e-3, 1e-9, 1e-300])
 def test_a_temperature_near_zero_gives_the_fixed_order(temperature):
+    """Neighbours differ by at least 0.05 standard deviations: at 1e-3 they change places once in exp(50) times."""
     data = make_data([30, 7, 1, 12])
-    policy = FixedOrder(data, generator(4).normal(size=50))
+    policy = FixedOrder(data, generator(4).permutation(50).astype(float))
     queries = np.arange(4).repeat(50)
     cold = PlackettLuce(policy, temperature).fit(data).draw(queries, 10, generator(4))
-    z = np.sort(standardised(policy.scores, data.offsets))
-    if temperature * 50 < np.diff(z[z != 0]).min():  # else neighbours still change places now and then
-        np.testing.assert_array_equal(cold, policy.draw(queries, 10, generator(4)))
-    else:
-        assert (cold == policy.draw(queries, 10, generator(4))).mean() > 0.5
+    np.testing.assert_array_equal(cold, policy.draw(queries, 10, generator(4)))
+    warm = PlackettLuce(policy, 1.0).fit(data).draw(queries, 10, generator(4))
+    assert (warm != cold).any()
 
 
 def test_a_high_temperature_gives_random_orders():
@@ -173,7 +176,9 @@ def test_scores_are_standardised_within_the_query():
 
 
 @settings(deadline=None, max_examples=40)
-@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6), cutoff=st.integers(1, 45), temperature=st.sampled_from([1e-4, 1.0, 50.0]))
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6), cutoff=st.integers(1, 45), temperature=st.sampled_from([1e-4, 1.0, 50.0])
+)
 def test_pages_hold_different_documents_of_their_query(lengths, cutoff, temperature):
     data = make_data(lengths)
     queries = np.arange(len(lengths)).repeat(3)
