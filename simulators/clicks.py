@@ -17,7 +17,6 @@ from ultr.data.checks import check_probabilities
 from ultr.data.log import ClickLog
 from ultr.data.ranking import RankingData
 from ultr.errors import ConfigError, ContractError
-from ultr.random import generator
 
 _EYE_TRACKING = (0.68, 0.61, 0.48, 0.34, 0.28, 0.20, 0.11, 0.10, 0.08, 0.06)
 
@@ -100,7 +99,7 @@ def simulate_clicks(
 
 def _full_log(world: World, n_pages: int) -> ClickLog:
     columns, menu = Columns(world, n_pages, np.int8), world.menu()
-    known = None if menu is None else KnownPages(world, menu, generator(world.seed, "examination"))
+    known = None if menu is None else KnownPages(world, menu)
     for rng, asked in world.blocks(n_pages):
         if menu is None or known is None:
             queries = world.queries[asked]

@@ -59,17 +59,16 @@ class KnownPages:
     Args:
         world: What the pages are about.
         menu: The pages that can be shown.
-        rng: Only for laws whose examination has to be estimated by sampling.
 
     Raises:
         LogError: a row is never examined.
     """
 
-    def __init__(self, world: World, menu: Menu, rng: np.random.Generator) -> None:
+    def __init__(self, world: World, menu: Menu) -> None:
         self.pages = Shown.documents(world, menu.queries, menu.rows)
         self.tables = {name: self.pages.cells(name) for name in self.pages.tables}
         if world.law.knows_examination:
-            self.tables["propensity"] = propensity(world, self.pages, self.tables["relevance"], rng).astype(np.float32)
+            self.tables["propensity"] = propensity(world, self.pages, self.tables["relevance"]).astype(np.float32)
 
     def shown(self, which: np.ndarray) -> Shown:
         """Return the pages with these numbers [B]."""
@@ -77,13 +76,13 @@ class KnownPages:
         return Shown(self.pages.query_ids[which], None if mask is None else mask[which], self.tables, which)
 
 
-def propensity(world: World, pages: Shown, attraction: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def propensity(world: World, pages: Shown, attraction: np.ndarray) -> np.ndarray:
     """Return P(examined) of every cell [B, width].
 
     Raises:
         LogError: it is 0 somewhere. No weight makes up for a row that is never seen, and the propensities of a log are in (0, 1].
     """
-    values = world.law.marginal_examination(attraction, mask=pages.mask, rng=rng)
+    values = world.law.marginal_examination(attraction, mask=pages.mask)
     positive = values if pages.mask is None else np.where(pages.mask, values, 1)
     if not positive.min(initial=1) > 0:
         ids, width = pages.query_ids, world.width
@@ -129,7 +128,7 @@ class Columns:
         pages.put(out["position"], np.broadcast_to(np.arange(world.width, dtype=np.int32), shape))
         attraction = out["relevance"].reshape(shape) if mask is None else pages.cells("relevance")
         if "propensity" in out and "propensity" not in pages.tables:
-            pages.put(out["propensity"], propensity(world, pages, attraction, rng))
+            pages.put(out["propensity"], propensity(world, pages, attraction))
         if counts is None:
             pages.put(out["click"], world.law.sample(attraction, rng, mask=mask))
         else:

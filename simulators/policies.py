@@ -29,7 +29,8 @@ class LinearPolicy:
         ConfigError: a setting is out of range.
 
     Source:
-        Ai et al. (2018), SIGIR, section 5.1: a ranker trained on 1% of the data with true labels, doi:10.1145/3209978.3209986.
+        Ai et al. (2018), SIGIR, doi:10.1145/3209978.3209986: a ranker trained on 1% of the data with true labels; reconstructed
+        from the published code.
 
     Differs:
         Ridge regression in place of a ranking SVM.

@@ -23,8 +23,8 @@ class GradedRelevance:
         ConfigError: a setting is out of range.
 
     Source:
-        Ai et al. (2018), SIGIR, section 5.1 (noise 0.1), doi:10.1145/3209978.3209986; reconstructed from the published code, in
-        which it reads 0.10, 0.16, 0.28, 0.52, 1 for the grades 0 to 4.
+        Ai et al. (2018), SIGIR, doi:10.1145/3209978.3209986; reconstructed from the published code, in which noise 0.1 gives
+        0.10, 0.16, 0.28, 0.52 and 1 for the grades 0 to 4.
     """
 
     noise: float = 0.1

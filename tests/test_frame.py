@@ -59,7 +59,8 @@ def test_a_small_table_becomes_the_log_one_would_write_by_hand():
 
 def test_page_and_item_alone_are_enough():
     log = ClickLog.from_frame(pd.DataFrame({"page": [1, 1, 2], "item": [7, 8, 7]}))
-    assert list(log.columns) == ["item"]
+    assert list(log.columns) == ["item", "position"]
+    assert log.columns["position"].tolist() == [0, 1, 0], "the order of the lines is the order shown"
     np.testing.assert_array_equal(log.page_columns["page"], [1, 2])
     assert item_ids(log) == [7, 8, 7]
 

@@ -43,7 +43,8 @@ def mean_over_clicks(model: ClickModel, values: CellValues, pages: Pages, rng: n
     if not exact and rng is None:
         raise ContractError(
             f"{type(model).__name__} has no closed form, and pages of {width} rows have too many click patterns to enumerate"
-            f" (up to {ENUMERATED_ROWS} rows are): give rng=, and {SAMPLED_PAGES:,} samples a page will estimate it."
+            f" (up to {ENUMERATED_ROWS} rows are): write marginal and marginal_examination for this law, or give rng= to estimate them from"
+            f" {SAMPLED_PAGES:,} samples a page."
         )
     step = max(1, _STEP // (2 ** (width - 1) if exact else SAMPLED_PAGES))
     for start in range(0, len(out), step):

@@ -25,8 +25,8 @@ class PositionBased(ClickModel):
         PropensityError: `examination` is not one row of numbers in [0, 1].
 
     Source:
-        Richardson, Dominowska and Ragno (2007), WWW, section 5 (the examination hypothesis), doi:10.1145/1242572.1242643;
-        named and compared by Craswell et al. (2008), WSDM, doi:10.1145/1341531.1341545.
+        Richardson, Dominowska and Ragno (2007), WWW, doi:10.1145/1242572.1242643; compared with other laws by Craswell et al. (2008),
+        WSDM, doi:10.1145/1341531.1341545.
     """
 
     examination: np.ndarray

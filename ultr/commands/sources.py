@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ultr.config import Config, build
@@ -50,7 +50,7 @@ def open_log(path: Path) -> LogSource:
         return as_log(open_data(read_config(path), needed_by="A config in place of a log"))
     if path.is_file():
         raise FileError(
-            f"{path} is a file; a log is a folder. For a table write a config with [data] type = \"ultr:read_table\", path and columns, and"
+            f'{path} is a file; a log is a folder. For a table write a config with [data] type = "ultr:read_table", path and columns, and'
             " give that, or make a log of it with `ultr import`."
         )
     return ParquetLog.open(path)
@@ -69,10 +69,12 @@ def first_chunk(source: LogSource) -> ClickLog:
 def _open(config: Config, section: str, needed_by: str, place: Path | None) -> Data:
     table = config.table(section, needed_by)
     settings = {key: value for key, value in table.items() if key != ABOUT}
+    if place is not None and section == "data" and "path" not in settings:
+        raise ConfigError(f"--data {place} has no effect: [data] has no setting path, so it reads no file.")
     for key in PATHS:
         if key in settings:
-            about = str(table.get(ABOUT, ""))
-            settings[key] = str(_find(_candidates(settings[key], f"[{section}] {key}"), f"[{section}]", _folders(config, place), place, about))
+            names = _candidates(settings[key], f"[{section}] {key}")
+            settings[key] = str(_find(names, section, key, _folders(config, place), str(table.get(ABOUT, ""))))
     data = build(settings, section, call=True)
     if not isinstance(data, (RankingData, LogSource)):
         raise ConfigError(f"[{section}] {table['type']} gave {type(data).__name__}, which is neither a graded set (RankingData) nor a log.")
@@ -93,26 +95,16 @@ def _folders(config: Config, place: Path | None) -> Sequence[Path]:
     return list(dict.fromkeys([config.path.absolute().parent, Path.cwd()]))
 
 
-def _find(names: Sequence[str], head: str, folders: Sequence[Path], place: Path | None, about: str) -> Path:
-    """Return the first candidate that is there, in any folder."""
-    if place is not None and (place.is_file() or is_log(place)):
-        return place
+def _find(names: Sequence[str], section: str, key: str, folders: Sequence[Path], about: str) -> Path:
+    """Return the first candidate that is there, in any folder; --data may also be the file, or the log folder, itself."""
+    if key == "path" and (folders[0].is_file() or is_log(folders[0])):
+        return folders[0]
+    folders = [folder.parent if folder.is_file() else folder for folder in folders]
     for path in (folder / name for name in names for folder in folders):
-        if any(_is_there(path)):
+        if path.exists() or Path(f"{path}.gz").exists() or (glob.has_magic(str(path)) and glob.glob(str(path))):
             return path
-    listed = ", ".join(names) if len(names) < 2 else f"{', '.join(names[:-1])} or {names[-1]}"
+    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
     raise FileError(
-        f"{head} There is no {listed} (nor the same with .gz) in {' or '.join(map(str, folders))}. Put the data there, or say where it"
+        f"[{section}] There is no {listed} (nor the same with .gz) in {' or '.join(map(str, folders))}. Put the data there, or say where it"
         f" lies with --data PATH, the folder or the file.{f' {about}' if about else ''}"
     )
-
-
-def _is_there(path: Path) -> Iterator[bool]:
-    yield path.exists()
-    yield Path(f"{path}.gz").exists()
-    yield glob.has_magic(str(path)) and bool(glob.glob(str(path)))
-
-
-def columns_of(source: LogSource) -> Mapping[str, object]:
-    """Return the row columns of a log by name."""
-    return first_chunk(source).columns

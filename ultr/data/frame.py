@@ -11,7 +11,7 @@ import pandas as pd
 from ultr.data.checks import as_numbers, check_clicks, check_grades, check_probabilities, nearest, refuse, rows_are
 from ultr.data.items import Items
 from ultr.data.log import PAGE_COLUMNS, ClickLog
-from ultr.data.padded import offsets_of
+from ultr.data.padded import offsets_of, slots
 from ultr.errors import LogError
 
 _NOT_FEATURES = ("page", "item", "position", "click", "grade", "relevance", "propensity", *PAGE_COLUMNS)
@@ -49,8 +49,8 @@ def log_from_frame(
     of_page = [name for name in frame.columns if name in PAGE_COLUMNS or name in page_columns]
     of_row = [name for name in frame.columns if name not in ("item", "position", page, *of_page, *features)]
     codes, items = _items(table, features, items)
-    position = {} if table.position is None else {"position": table.position.astype(np.int32)}
-    columns = {"item": codes, **position, **{name: _plain(frame[name]) for name in of_row}}
+    position = slots(table.offsets) if table.position is None else table.position  # the order of the lines is the order shown
+    columns = {"item": codes, "position": position.astype(np.int32), **{name: _plain(frame[name]) for name in of_row}}
     pages = {"page": _plain(table.page_ids), **{name: _page_column(table, name) for name in of_page}}
     return check_log(ClickLog(table.offsets, columns, pages, items), table.where)
 

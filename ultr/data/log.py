@@ -73,7 +73,8 @@ class ClickLog:
 
         Args:
             frame: Needs the columns `page` and `item`; `click`, `position`, `grade` and others where known. With `position`, rows are
-                sorted by it within a page; without it the order of the lines is the order shown, and a page's lines must be adjacent.
+                sorted by it within a page; without it the order of the lines is the order shown and becomes the position, and a page's
+                lines must be adjacent.
                 Pages stand in order of first appearance. Numbers, booleans and times (in UTC) keep their type, the rest become objects.
             page: Name of the column that says which lines were shown together.
             page_columns: Columns that are constant within a page, besides `query, session, user, policy, count, converted`.

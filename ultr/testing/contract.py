@@ -90,7 +90,10 @@ def untouched_generators(by: str) -> Iterator[None]:
 
 def _generators() -> dict[str, object]:
     legacy = np.random.get_state()
-    states: dict[str, object] = {"Python": random.getstate(), "NumPy": tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in legacy)}
+    states: dict[str, object] = {
+        "Python": random.getstate(),
+        "NumPy": tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in legacy),
+    }
     if "torch" in sys.modules:
         import torch
 

@@ -42,7 +42,8 @@ def check_propensity(model: PropensityModel | str | np.ndarray | Sequence[float]
         function = as_propensity(model)
     if isinstance(function, torch.nn.Module):
         function = copy.deepcopy(function).eval()
-    log = (tiny_log() if log is None else log).take(np.arange(min(_PAGES, _PAGES if log is None else len(log))))
+    log = tiny_log() if log is None else log
+    log = log.take(np.arange(min(_PAGES, len(log))))
     check_log, where = untouched_log(log, "The model"), rows_are(log.offsets)
     with untouched_generators("The model"):
         values = _values(function, log)
@@ -51,7 +52,7 @@ def check_propensity(model: PropensityModel | str | np.ndarray | Sequence[float]
     demand_equal(values, again, "The model gives other values when it is called again", where, rounding=0)
     with calling("ultr.propensity.propensities(log, model)"):
         demand_equal(values, propensities(log, model), "The model gives other values in blocks of pages", where)
-    alone = np.concatenate([_values(function, log.take(np.array([page]))) for page in range(len(log))])
+    alone = np.concatenate([_values(function, log.take(np.array([page]))) for page in np.flatnonzero(log.lengths)])
     demand_equal(
         values, alone, "A page's propensity depends on the padding or on the other pages of the batch (in the batch, and alone)", where
     )

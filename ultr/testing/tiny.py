@@ -28,7 +28,7 @@ def tiny_log(rows: int = 5, n_pages: int = 160, seed: int = 0) -> ClickLog:
     grade = np.digitize(features @ [1.0, -0.5, 0.0], [0.0, 0.7, 1.4])
     query = np.arange(n_pages) % n_queries
     lengths = rng.integers(1, rows + 1, n_pages)
-    lengths[0], lengths[n_pages // 2] = rows, 0
+    lengths[0], lengths[1] = rows, 0
     offsets = offsets_of(lengths)
     order = np.argsort(rng.random((n_pages, pool)) - 0.1 * grade.reshape(n_queries, pool)[query], axis=1)
     item = (query[:, None] * pool + order)[np.arange(pool) < lengths[:, None]]

@@ -1,0 +1,6 @@
+"""`python -m ultr` is `ultr`."""
+
+from ultr.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

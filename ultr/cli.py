@@ -1,0 +1,171 @@
+"""The command line. Exit status: 0 done, 2 bad input (one line, no traceback), 130 interrupted, 1 a bug (with its traceback)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+import ultr
+from ultr.errors import ConfigError, UltrError, UltrWarning
+
+BAD_INPUT, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are bad input like any other: one line, without the usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}. See {self.prog} --help.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit status.
+
+    Args:
+        argv: Arguments after the program's name; those of the process when None.
+
+    Raises:
+        Exception: whatever is a bug.
+    """
+    with _warnings_in_one_line():
+        try:
+            arguments = _parser().parse_args(argv)
+            print(arguments.run(arguments), flush=True)
+            return 0
+        except UltrError as error:
+            return _say(str(error), BAD_INPUT)
+        except KeyboardInterrupt:
+            return _say("interrupted.", INTERRUPTED)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit finds no closed pipe
+            return PIPE_CLOSED
+        except OSError as error:
+            if error.filename is None:
+                raise
+            return _say(f"{error.filename}: {error.strerror}.", BAD_INPUT)
+
+
+def _say(message: str, status: int) -> int:
+    print(f"ultr: {message}", file=sys.stderr)
+    return status
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Show each warning of ultr once, as one line; those of other packages as Python does."""
+    shown: set[str] = set()
+    show = warnings.showwarning
+
+    def in_one_line(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+    ) -> None:
+        if not issubclass(category, UltrWarning):
+            show(message, category, filename, lineno, file, line)
+        elif str(message) not in shown:
+            shown.add(str(message))
+            print(f"ultr: warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UltrWarning)
+        warnings.showwarning = in_one_line
+        yield
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="ultr", description="Unbiased learning to rank and debiasing: simulate, fit, score, compare.")
+    parser.add_argument("--version", action="version", version=f"ultr {ultr.__version__}")
+    parser.set_defaults(run=lambda arguments: parser.format_help().rstrip())
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    add = _adder(commands)
+
+    command = add("demo", _demo, "needs no file: simulate clicks, compare naive, IPS, DLA and the truth, write a report")
+    command.add_argument("--out", type=Path, default=Path("ultr-demo"), metavar="DIR", help="folder for the results (default: ultr-demo)")
+
+    command = add("simulate", _simulate, "draw clicks on a graded set and write them as a log folder", config=True)
+    command.add_argument("--overwrite", action="store_true", help="replace a log that is there already")
+
+    add("fit", _fit, "fit one estimator; write the ranker, its propensity and its learning curves", config=True)
+
+    command = add("score", _score, "write a fitted ranker's scores of a log")
+    command.add_argument("model", type=Path, metavar="MODEL", help="folder of a model, or of `ultr fit`")
+    command.add_argument("log", type=Path, metavar="LOG", help="log folder, or a config whose [data] is read")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help=".csv or .parquet: page, item, score, rank")
+
+    command = add("compare", _compare, "estimators x seeds x metrics, paired, with a report; a killed run goes on", config=True)
+    command.add_argument("--seeds", type=int, metavar="N", help="number of seeds, in place of [run] seeds")
+    command.add_argument("--workers", type=int, metavar="N", help="number of processes, in place of [run] workers")
+
+    command = add("describe", _describe, "what is in a log, and what can be learnt from it")
+    command.add_argument("log", type=Path, metavar="LOG", help="log folder, or a config whose [data] is read")
+
+    command = add("import", _import, "make a log folder of your own table, by the column mapping in a config", config=True)
+    command.add_argument("--overwrite", action="store_true", help="replace a log that is there already")
+    return parser
+
+
+def _adder(commands: argparse._SubParsersAction) -> Callable[..., argparse.ArgumentParser]:
+    def add(name: str, run: Callable[[argparse.Namespace], str], what: str, config: bool = False) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        command.set_defaults(run=run)
+        if config:
+            command.add_argument("config", type=Path, metavar="CONFIG", help="TOML file")
+            command.add_argument("--data", type=Path, metavar="PATH", help="folder (or file) where [data] and [test] lie")
+            command.add_argument("--out", type=Path, metavar="DIR", help="folder for the results, in place of [run] out")
+        return command
+
+    return add
+
+
+# Each command is imported when it is run: `ultr --help` waits for nothing.
+
+
+def _demo(arguments: argparse.Namespace) -> str:
+    from ultr.commands.compare import demo
+
+    return demo(arguments.out)
+
+
+def _simulate(arguments: argparse.Namespace) -> str:
+    from ultr.commands.simulate import simulate
+    from ultr.config import read_config
+
+    return simulate(read_config(arguments.config), arguments.data, arguments.out, arguments.overwrite)
+
+
+def _fit(arguments: argparse.Namespace) -> str:
+    from ultr.commands.fit import fit
+    from ultr.config import read_config
+
+    return fit(read_config(arguments.config), arguments.data, arguments.out)
+
+
+def _score(arguments: argparse.Namespace) -> str:
+    from ultr.commands.score import score
+
+    return score(arguments.model, arguments.log, arguments.out)
+
+
+def _compare(arguments: argparse.Namespace) -> str:
+    from ultr.commands.compare import compare
+    from ultr.config import read_config
+
+    return compare(read_config(arguments.config), arguments.data, arguments.out, arguments.seeds, arguments.workers)
+
+
+def _describe(arguments: argparse.Namespace) -> str:
+    from ultr.commands.describe import describe
+
+    return describe(arguments.log)
+
+
+def _import(arguments: argparse.Namespace) -> str:
+    from ultr.commands.logs import import_log
+    from ultr.config import read_config
+
+    return import_log(read_config(arguments.config), arguments.data, arguments.out, arguments.overwrite)
