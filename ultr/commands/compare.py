@@ -24,12 +24,10 @@ from ultr.evaluation.comparison import Comparison
 from ultr.evaluation.evaluate import Metric
 from ultr.evaluation.outcome import as_text
 from ultr.evaluation.store import write_atomically
-from ultr.metrics import NDCG
+from ultr.metrics.ndcg import NDCG
 
 if TYPE_CHECKING:
     from ultr.evaluation.result import ComparisonResult
-
-TABLES = ("table", "paired", "curves", "histories")
 
 
 def compare(config: Config, place: Path | None, out: Path | None, seeds: int | None, workers: int | None) -> str:
@@ -84,8 +82,9 @@ def run_and_write(comparison: Comparison, workers: int | None, out: Path, resume
     """Run a comparison, write its report and tables to a folder, and return the tables in words."""
     with _engine(workers) as engine:
         result = comparison.run(engine, directory=out if resume else None)
-    for name in TABLES:
-        data = getattr(result, name).to_parquet(index=False)
+    tables = {"table": result.table, "paired": result.paired, "curves": result.curves, "histories": result.histories}
+    for name, frame in tables.items():
+        data = frame.to_parquet(index=False)
         write_atomically(out / f"{name}.parquet", lambda file, data=data: file.write(data))  # type: ignore[misc]
     result.to_parquet(out / "values.parquet")
     result.to_html(out / "report.html")
@@ -153,9 +152,7 @@ def _training_log(config: Config, run: Run, data: Data) -> LogSource | Callable[
     if run.clicks == "fixed":
         return draw(seed_of(config))
     if "seed" in config.sections["simulate"]:
-        raise ConfigError(
-            '[simulate] seed has no effect: every seed of [run] draws its own clicks. Drop it, or set [run] clicks = "fixed".'
-        )
+        raise ConfigError('[simulate] seed has no effect: each seed of [run] draws its own clicks. Drop it, or set [run] clicks = "fixed".')
     return draw
 
 

@@ -89,11 +89,8 @@ def untouched_generators(by: str) -> Iterator[None]:
 
 
 def _generators() -> dict[str, object]:
-    legacy = np.random.get_state()
-    states: dict[str, object] = {
-        "Python": random.getstate(),
-        "NumPy": tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in legacy),
-    }
+    numpy = [np.asarray(part).tolist() for part in np.random.get_state()]
+    states: dict[str, object] = {"Python": random.getstate(), "NumPy": numpy}
     if "torch" in sys.modules:
         import torch
 

@@ -37,9 +37,7 @@ def check_metric(metric: Metric, log: ClickLog | None = None) -> None:
     Raises:
         ContractError: the first rule that is broken.
     """
-    demand(
-        callable(metric) and not isinstance(metric, type), f"A metric is a function or object that is called with a log, not {metric!r}."
-    )
+    demand(callable(metric) and not isinstance(metric, type), f"A metric is a function or an object to be called, not {metric!r}.")
     per = getattr(metric, "per", "page")
     demand(per in ("page", "session", "log"), f"metric.per must be 'page', 'session' or 'log', not {per!r}.")
     if log is None:
@@ -91,8 +89,11 @@ def _check_defined(metric: Metric, per: str, log: ClickLog, values: np.ndarray) 
 def _check_order(metric: Metric, per: str, log: ClickLog, values: np.ndarray) -> None:
     """Turn the order of the sessions round (of the pages, where they are judged one by one), and keep the pages of each together."""
     pages = np.arange(len(log))
-    unit = pages if per == "page" or "session" not in log.page_columns else log._session_codes[0]
-    turned = log.take(np.lexsort((pages, -unit)))
+    if per != "page" and "session" in log.page_columns:
+        _, first, session = np.unique(log.page_columns["session"], return_index=True, return_inverse=True)
+        turned = log.take(np.lexsort((pages, -first[session])))
+    else:
+        turned = log.take(pages[::-1])
     expected = values if per == "log" else values[::-1]
     demand_equal(expected, _values(metric, per, turned), f"The value of a {per} depends on the order of the others", _place(per), _EXACT)
 

@@ -78,7 +78,7 @@ def _check_orders(function: PropensityModel, log: ClickLog, values: np.ndarray) 
         demand_equal(
             values,
             moved,
-            "A row's propensity depends on where the row stands in the page, not on batch.position (in order, and with the rows turned round)",
+            "A row's propensity depends on its place in the page, not on batch.position (in order, and with the rows turned round)",
             where,
         )
 
@@ -101,6 +101,7 @@ def _values(function: PropensityModel, log: ClickLog) -> np.ndarray:
     if bad.any():
         at = int(np.argmax(bad))
         raise ContractError(
-            f"propensity must be in (0, 1]: {rows_are(log.offsets)(at)} has {flat[at]}; {int(bad.sum())} of {len(flat)} rows are out of range."
+            f"propensity must be in (0, 1]: {rows_are(log.offsets)(at)} has {flat[at]};"
+            f" {int(bad.sum())} of {len(flat)} rows are out of range."
         )
     return flat
