@@ -42,7 +42,8 @@ def fit(config: Config, place: Path | None, out: Path | None) -> str:
     fitted = estimator.fit(log, seed=seed)
     fitted.save(out / "model")  # type: ignore[attr-defined]  # every fitted object of ultr can
     written = ["model", *_write_tables(fitted, out)]
-    head = f"{name}: fitted on {len(log):,} pages, {int(log.counts.sum()):,} shown, with seed {seed}."
+    shown = f", shown {int(log.counts.sum()):,} times," if log.compressed else ""
+    head = f"{name}: fitted on {len(log):,} pages{shown} with seed {seed}."
     return "\n\n".join([head, *_summary(fitted, log), f"Written to {out}: {', '.join(written)}."])
 
 

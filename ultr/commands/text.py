@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_RANKS = 12  # ranks a line
+
 
 def aligned(lines: Sequence[Sequence[str]], numbers: bool = False) -> str:
     """Pad the cells of lines to columns: the first to the left, the others to the right where they are numbers."""
@@ -18,10 +20,13 @@ def aligned(lines: Sequence[Sequence[str]], numbers: bool = False) -> str:
     )
 
 
-def by_rank(curves: dict[str, np.ndarray], digits: int = 3) -> str:
-    """Lay values by position out, one line a name, with ranks above; a dash where there is none."""
+def by_rank(curves: dict[str, np.ndarray]) -> str:
+    """Lay values by position out, one line a name, with ranks above and a dash where there is none; long ones in several blocks."""
     width = max(map(len, curves.values()), default=0)
-    lines = [["rank", *(str(position + 1) for position in range(width))]]
-    for name, values in curves.items():
-        lines.append([name, *("-" if np.isnan(value) else f"{value:.{digits}f}" for value in values)])
-    return aligned(lines, numbers=True)
+    blocks = []
+    for start in range(0, width, _RANKS):
+        lines = [["rank", *(str(position + 1) for position in range(start, min(width, start + _RANKS)))]]
+        for name, values in curves.items():
+            lines.append([name, *("-" if np.isnan(value) else f"{value:.3f}" for value in values[start : start + _RANKS])])
+        blocks.append(aligned(lines, numbers=True))
+    return "\n".join(blocks)

@@ -95,7 +95,7 @@ def log_of(table: pa.Table, columns: Layout, page_columns: Layout, items: Items 
     offsets = lists["item"].offsets.to_numpy().astype(np.int64)
     rows = {name: to_numpy(lists[name].flatten(), dtype) for name, dtype in columns.items()}
     pages = {name: to_numpy(table.column(name).combine_chunks(), dtype) for name, dtype in page_columns.items()}
-    return ClickLog(offsets - offsets[0], rows, pages, items)
+    return ClickLog(offsets, rows, pages, items)
 
 
 def empty_log(columns: Layout, page_columns: Layout, items: Items | None) -> ClickLog:

@@ -142,7 +142,7 @@ def _constant_columns(log: ClickLog, blocks: list[Block], first: np.ndarray) -> 
         if name in (*_ORDER, "click") or _constant(values, log.offsets, blocks, first):
             columns[name] = values
     for name, values in log.page_columns.items():
-        if name in ("query", "count") or (name != "page" and _constant(values, np.arange(len(log)), whole_pages, first)):
+        if name in ("query", "count") or _constant(values, np.arange(len(log)), whole_pages, first):
             page_columns[name] = values
     return replace(log, columns=columns, page_columns=page_columns)
 

@@ -62,9 +62,9 @@ def fit_ranker(
 
     Raises:
         LogError: items lack features, or no training page has a positive label.
-        ConfigError: `model` can build nothing.
+        ConfigError: `model` can build nothing, the device cannot be used, or nothing is held out to choose a weight decay by.
     """
-    features = features_of(log.items, by)
+    device, features = training.usable_device(), features_of(log.items, by)
     log = log.with_columns(**{TARGET: target})
     mass_of_page = np.bincount(log.page_of_row(), target if mass is None else mass, minlength=len(log)) * log.counts
     held_out = validation_pages(log, training.validation, seed)
@@ -73,17 +73,17 @@ def fit_ranker(
     if mass_of_page[~held_out].sum() == 0:
         raise LogError(f"{by} has nothing to learn from: no training page has a positive label; {int(held_out.sum())} pages are held out.")
     held_pages = np.flatnonzero(useful & held_out)
-    with seeded_torch(seed, "fit", device=training.device):
-        scorer = Scorer(_build(model, features.shape[1]), features[_shown(log, ~held_out)]).to(training.device)
+    with seeded_torch(seed, "fit", device=device):
+        scorer = Scorer(_build(model, features.shape[1]), features[_shown(log, ~held_out)]).to(device)
         for head in heads:
-            head.to(training.device)
+            head.to(device)
         weights = log.counts[pages] * (len(pages) / mass_of_page[pages].sum())
-        batches = PageBatches(log, pages, weights, training.batch_pages, generator(seed, "batches"), training.device)
+        batches = PageBatches(log, pages, weights, training.batch_pages, generator(seed, "batches"), device)
 
         def loss(batch: Batch) -> Tensor:
             return objective(scorer(batch.features_for(by), batch.mask), batch)
 
-        validate = _validation(log.take(held_pages), scorer, heads, criterion or objective, mass_of_page[held_pages], training.device)
+        validate = _validation(log.take(held_pages), scorer, heads, criterion or objective, mass_of_page[held_pages], device)
         curve = minimise([scorer, *heads], batches, loss, validate if len(held_pages) else None, training)
     scorer.cpu().eval()
     for head in heads:

@@ -71,7 +71,8 @@ def check_estimator(estimator: Estimator, log: ClickLog | None = None) -> None:
     _check_settings(estimator)
     log = tiny_log() if log is None else log
     name, check_log = type(estimator).__name__, untouched_log(log, type(estimator).__name__)
-    settings = {f.name: (getattr(estimator, f.name), _remember(getattr(estimator, f.name))) for f in dataclasses.fields(estimator)}
+    values = {field.name: getattr(estimator, field.name) for field in dataclasses.fields(estimator)}  # type: ignore[arg-type]
+    settings = {setting: (value, _remember(value)) for setting, value in values.items()}
     hint = f"Give log= if it needs other columns than {', '.join([*log.columns, *log.page_columns])}."
     fits: list[Fitted] = []
     for source in (log, log, Chunked(log, 7)):
@@ -95,7 +96,7 @@ def check_estimator(estimator: Estimator, log: ClickLog | None = None) -> None:
 
 def _check_settings(estimator: Estimator) -> None:
     name = type(estimator).__name__
-    frozen = dataclasses.is_dataclass(estimator) and estimator.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    frozen = dataclasses.is_dataclass(estimator) and estimator.__dataclass_params__.frozen
     demand(frozen and not isinstance(estimator, type), f"An estimator is an instance of a frozen dataclass, not {estimator!r}.")
     by_place = [p.name for p in inspect.signature(type(estimator)).parameters.values() if p.kind is not p.KEYWORD_ONLY]
     demand(not by_place, f"{name}: settings are keyword-only, but {', '.join(by_place)} can be given by place: @dataclass(kw_only=True).")

@@ -63,7 +63,7 @@ class Batch:
                 return None
             self._features = torch.from_numpy(self._log.items.features).to(self._device)
         flat = self._features.index_select(0, self.item.reshape(-1))
-        return flat.reshape(*self._mask.shape, -1)
+        return flat.reshape(*self._mask.shape, flat.shape[1])
 
     def features_for(self, by: str) -> Tensor:
         """Return `features`, or raise LogError saying that `by` needs them."""

@@ -74,3 +74,13 @@ class Training:
     def weight_decays(self) -> tuple[float, ...]:
         """The values of weight decay to try, at least one."""
         return self.weight_decay if isinstance(self.weight_decay, tuple) else (self.weight_decay,)
+
+    def usable_device(self) -> str:
+        """Return `device`, or raise ConfigError where tensors cannot live there."""
+        import torch
+
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(f"Training: device {self.device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        return self.device

@@ -72,7 +72,7 @@ class IPS:
         """
         log, loss = gather(source), resolve_loss(self.loss)
         labels = labels_of(log, self.label, "IPS")
-        propensity = propensities(log, self.propensity, self.training.device)
+        propensity = propensities(log, self.propensity, self.training.usable_device())
 
         def objective(scores: Tensor, batch: Batch) -> Tensor:
             return loss(scores, batch.column(TARGET), batch.mask)
