@@ -51,6 +51,7 @@ def simulate_clicks(
     n_pages: int,
     click_model: ClickModel | None = None,
     relevance: Relevance = GradedRelevance(noise=0.1),  # noqa: B008 (frozen)
+    satisfaction: Relevance | None = None,
     cutoff: int = 10,
     compressed: bool = False,
     seed: int = 0,
@@ -70,6 +71,8 @@ def simulate_clicks(
         click_model: The law of the clicks; the position-based model with `eye_tracking_examination()` when None, which covers ten
             positions.
         relevance: Maps all grades [D] to P(click | examined) in [0, 1], [D].
+        satisfaction: Maps all grades [D] to P(satisfied | clicked) in [0, 1], [D], such as another `GradedRelevance`; for laws that read
+            it, as the dynamic Bayesian ones do, and for no other.
         cutoff: Most rows of a page, at least 1; queries with fewer documents give shorter pages.
         compressed: Draw the summed clicks of equal pages directly. The log has the distribution of `compress()` of a full log. Its cost
             does not grow with `n_pages` where the policy has few orders a query; elsewhere pages are drawn, but only one click a cell.
@@ -77,29 +80,36 @@ def simulate_clicks(
 
     Returns:
         A log about `data.items` itself with the columns item (row of `data`), position, click, grade, relevance = P(click | examined) and
-        propensity = P(examined), whatever was clicked above; page column query. `propensity` is missing if the law does not say what is
-        examined. A compressed log has the page column count, clicks from 0 to count, and only pages that were shown.
+        propensity = P(examined), whatever was clicked above; satisfaction = P(satisfied | clicked) where given; page column query.
+        `propensity` is missing if the law does not say what is examined, and, with a warning, if there are rows that nobody ever examines
+        because a row above is always clicked and ends the page, as in a cascade below a document of relevance 1. A compressed log has the
+        page column count, clicks from 0 to count, and only pages that were shown.
 
     Raises:
-        ConfigError: `n_pages` or `cutoff` is below 1.
+        ConfigError: `n_pages` or `cutoff` is below 1, or `satisfaction` is missing where the law reads it, or given where it does not.
         PropensityError: the law covers fewer positions than a page has.
-        LogError: a relevance is outside [0, 1], or a shown row is never examined: its propensity would be 0.
-        ContractError: the policy, the law or the relevance breaks its contract.
+        LogError: a relevance or satisfaction is outside [0, 1], or a position is never examined: its propensity would be 0.
+        ContractError: the policy, the law, the relevance or the satisfaction breaks its contract.
     """
     for name, value in (("n_pages", n_pages), ("cutoff", cutoff)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}.")
     width = min(int(cutoff), int(np.diff(data.offsets).max()))
     law = PositionBased(eye_tracking_examination()) if click_model is None else click_model
-    world = World(data, fitted(policy, data, seed), law, _attraction(relevance, data.grades), width, seed)
+    _check_satisfaction(law, satisfaction)
+    attraction = _of_grades("relevance", relevance, data.grades)
+    satisfied = None if satisfaction is None else _of_grades("satisfaction", satisfaction, data.grades)
+    world = World(data, fitted(policy, data, seed), law, attraction, satisfied, width, seed)
     if compressed:
         return compressed_log(world, int(n_pages))
     return _full_log(world, int(n_pages))
 
 
 def _full_log(world: World, n_pages: int) -> ClickLog:
-    columns, menu = Columns(world, n_pages, np.int8), world.menu()
+    menu = world.menu()
     known = None if menu is None else KnownPages(world, menu)
+    examined = world.law.knows_examination if known is None else "propensity" in known.tables
+    columns = Columns(world, n_pages, np.int8, examined)
     for rng, asked in world.blocks(n_pages):
         if menu is None or known is None:
             queries = world.queries[asked]
@@ -110,9 +120,21 @@ def _full_log(world: World, n_pages: int) -> ClickLog:
     return columns.log()
 
 
-def _attraction(relevance: Relevance, grades: np.ndarray) -> np.ndarray:
-    attraction = np.asarray(relevance(grades))
-    if attraction.shape != grades.shape:
-        raise ContractError(f"relevance must map the grades {grades.shape} to one probability each; it returned shape {attraction.shape}.")
-    check_probabilities("relevance", attraction, lambda document: f"document {document}", zero=True)
-    return attraction.astype(np.float32)
+def _check_satisfaction(law: ClickModel, satisfaction: Relevance | None) -> None:
+    name = type(law).__name__
+    if law.reads_satisfaction and satisfaction is None:
+        raise ConfigError(
+            f"{name} needs satisfaction=, a law of grades that gives P(satisfied | clicked), e.g. satisfaction=GradedRelevance(noise=0.1)."
+        )
+    if satisfaction is not None and not law.reads_satisfaction:
+        raise ConfigError(
+            f"{name} does not read satisfaction: leave satisfaction= out. (A law of your own that does says reads_satisfaction = True.)"
+        )
+
+
+def _of_grades(name: str, law: Relevance, grades: np.ndarray) -> np.ndarray:
+    values = np.asarray(law(grades))
+    if values.shape != grades.shape:
+        raise ContractError(f"{name} must map the grades {grades.shape} to one probability each; it returned shape {values.shape}.")
+    check_probabilities(name, values, lambda document: f"document {document}", zero=True)
+    return values.astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ import numpy as np
 from simulators.world import Menu, World
 from ultr.data.checks import check_probabilities
 from ultr.data.log import ClickLog
+from ultr.errors import UltrWarning
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,14 +63,15 @@ class KnownPages:
         menu: The pages that can be shown.
 
     Raises:
-        LogError: a row is never examined.
+        LogError: a position is never examined.
     """
 
     def __init__(self, world: World, menu: Menu) -> None:
         self.pages = Shown.documents(world, menu.queries, menu.rows)
         self.tables = {name: self.pages.cells(name) for name in self.pages.tables}
         if world.law.knows_examination:
-            self.tables["propensity"] = propensity(world, self.pages, self.tables["relevance"]).astype(np.float32)
+            values = propensity(world, self.pages, self.tables["relevance"], self.tables.get("satisfaction"))
+            self.tables |= {} if values is None else {"propensity": values}
 
     def shown(self, which: np.ndarray) -> Shown:
         """Return the pages with these numbers [B]."""
@@ -76,18 +79,34 @@ class KnownPages:
         return Shown(self.pages.query_ids[which], None if mask is None else mask[which], self.tables, which)
 
 
-def propensity(world: World, pages: Shown, attraction: np.ndarray) -> np.ndarray:
-    """Return P(examined) of every cell [B, width].
+def propensity(world: World, pages: Shown, attraction: np.ndarray, satisfaction: np.ndarray | None) -> np.ndarray | None:
+    """Return P(examined) of every cell, float32, shape [B, width].
+
+    The propensities of a log are in (0, 1]: no weight makes up for a row that is never seen. Where a law never examines a position
+    the pages have to be cut. Where it never examines a row below one that is always clicked, no user ever does: nothing is returned.
+
+    Warns:
+        UltrWarning: nothing is returned, why, and what to do.
 
     Raises:
-        LogError: it is 0 somewhere. No weight makes up for a row that is never seen, and the propensities of a log are in (0, 1].
+        LogError: a position is never examined.
     """
-    values = world.law.marginal_examination(attraction, mask=pages.mask)
+    values = world.law.marginal_examination(attraction, satisfaction, pages.mask).astype(np.float32)
     positive = values if pages.mask is None else np.where(pages.mask, values, 1)
-    if not positive.min(initial=1) > 0:
-        ids, width = pages.query_ids, world.width
-        check_probabilities("propensity", positive.reshape(-1), lambda i: f"query {ids[i // width]}, position {i % width}", zero=False)
-    return values
+    if positive.min(initial=1) > 0:
+        return values
+    ids, width, flat = pages.query_ids, world.width, positive.reshape(-1)
+    if world.law.independent_rows:
+        check_probabilities("propensity", flat, lambda i: f"query {ids[i // width]}, position {i % width}", zero=False)
+    first = int(np.argmin(flat))
+    warnings.warn(
+        f"{type(world.law).__name__} never examines query {ids[first // width]}, position {first % width}, below rows that are always"
+        " clicked, so the log has no column 'propensity', whose values are above 0. To have one keep relevance below 1, as"
+        " GradedRelevance does with a max_grade above the largest grade.",
+        UltrWarning,
+        stacklevel=5,
+    )
+    return None
 
 
 class Columns:
@@ -97,13 +116,14 @@ class Columns:
         world: What the pages are about.
         n_pages: How many pages there will be.
         click: Type of the clicks.
+        examined: Whether there is a column `propensity`.
     """
 
-    def __init__(self, world: World, n_pages: int, click: type[np.generic]) -> None:
+    def __init__(self, world: World, n_pages: int, click: type[np.generic], examined: bool) -> None:
         kinds: dict[str, type[np.generic]] = {"item": np.int32, "position": np.int32, "click": click, "grade": np.int32}
-        kinds |= {"relevance": np.float32, "propensity": np.float32}
-        if not world.law.knows_examination:
-            del kinds["propensity"]
+        kinds |= {name: np.float32 for name in ("relevance", "satisfaction") if name in world.documents}
+        if examined:
+            kinds["propensity"] = np.float32
         self.world = world
         self.values = {name: np.empty(n_pages * world.width, dtype=kind) for name, kind in kinds.items()}
         self.query_ids = np.empty(n_pages, dtype=world.data.query_ids.dtype)
@@ -126,13 +146,20 @@ class Columns:
             else:
                 pages.put(out[name], pages.cells(name))
         pages.put(out["position"], np.broadcast_to(np.arange(world.width, dtype=np.int32), shape))
-        attraction = out["relevance"].reshape(shape) if mask is None else pages.cells("relevance")
+        truth = {
+            name: out[name].reshape(shape) if mask is None else pages.cells(name) for name in ("relevance", "satisfaction") if name in out
+        }
+        attraction, satisfaction = truth["relevance"], truth.get("satisfaction")
         if "propensity" in out and "propensity" not in pages.tables:
-            pages.put(out["propensity"], propensity(world, pages, attraction))
+            values = propensity(world, pages, attraction, satisfaction)
+            if values is None:
+                del self.values["propensity"]
+            else:
+                pages.put(out["propensity"], values)
         if counts is None:
-            pages.put(out["click"], world.law.sample(attraction, rng, mask=mask))
+            pages.put(out["click"], world.law.sample(attraction, rng, satisfaction, mask))
         else:
-            pages.put(out["click"], world.law.sample_counts(attraction, counts, rng, mask=mask))
+            pages.put(out["click"], world.law.sample_counts(attraction, counts, rng, satisfaction, mask))
 
     def log(self, counts: np.ndarray | None = None) -> ClickLog:
         """Return the log of the pages added; `counts` [P] become the page column count."""

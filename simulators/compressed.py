@@ -25,7 +25,7 @@ def compressed_log(world: World, n_pages: int) -> ClickLog:
         counts = menu.counts(n_pages, rng)
         shown = np.flatnonzero(counts)
         queries, rows, counts = menu.queries[shown], menu.rows[shown], counts[shown]
-    columns = Columns(world, len(rows), np.int64)
+    columns = Columns(world, len(rows), np.int64, world.law.knows_examination)
     for start in range(0, len(rows), BLOCK_PAGES):
         block = slice(start, start + BLOCK_PAGES)
         columns.add(Shown.documents(world, queries[block], rows[block]), rng, counts[block])

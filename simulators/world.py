@@ -26,6 +26,7 @@ class World:
         policy: Ready for the set.
         law: The law of the clicks.
         attraction: P(click | examined) of each document, float32, shape [D].
+        satisfaction: P(satisfied | clicked) of each document, float32, shape [D]; None for a law that does not read it.
         width: Rows of the longest page.
         seed: Of all draws.
     """
@@ -34,6 +35,7 @@ class World:
     policy: FittedPolicy
     law: ClickModel
     attraction: np.ndarray
+    satisfaction: np.ndarray | None
     width: int
     seed: int
 
@@ -45,7 +47,8 @@ class World:
     @cached_property
     def documents(self) -> dict[str, np.ndarray]:
         """The columns of a log that belong to a document alone, each of shape [D]."""
-        return {"item": np.arange(len(self.attraction), dtype=np.int32), "grade": self.data.grades, "relevance": self.attraction}
+        columns = {"item": np.arange(len(self.attraction), dtype=np.int32), "grade": self.data.grades, "relevance": self.attraction}
+        return columns if self.satisfaction is None else {**columns, "satisfaction": self.satisfaction}
 
     def blocks(self, n_pages: int) -> Iterator[tuple[np.random.Generator, np.ndarray]]:
         """Draw who asks what, block by block: the block's generator, and places in `queries`, uniform, shape [B]."""

@@ -52,8 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(message: str, status: int) -> int:
-    print(f"ultr: {message}", file=sys.stderr)
+    print(f"ultr: {_one_line(message)}", file=sys.stderr)
     return status
+
+
+def _one_line(message: str) -> str:
+    return " ".join(line.strip() for line in message.splitlines())
 
 
 @contextmanager
@@ -69,7 +73,7 @@ def _warnings_in_one_line() -> Iterator[None]:
             show(message, category, filename, lineno, file, line)
         elif str(message) not in shown:
             shown.add(str(message))
-            print(f"ultr: warning: {message}", file=sys.stderr)
+            print(f"ultr: warning: {_one_line(str(message))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UltrWarning)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,8 +26,11 @@ class ClickModel(ABC):
 
     Arrays have shape [B, L], B pages of up to L rows in displayed order; one page may be given as [L] and comes back as [L]. `mask` is True
     where a row is shown. Where it is False nothing given matters, and probabilities and clicks are 0. `attraction` = P(click | examined)
-    and `satisfaction` = P(satisfied | clicked), which only some laws read, are in [0, 1].
+    and `satisfaction` = P(satisfied | clicked), which only some laws read, are in [0, 1]; a law that does says `reads_satisfaction = True`.
     """
+
+    reads_satisfaction: ClassVar[bool] = False
+    independent_rows: ClassVar[bool] = False  # a click changes nothing about the other rows: a log of summed clicks says all
 
     @abstractmethod
     def conditional(
@@ -87,7 +91,7 @@ class ClickModel(ABC):
         Raises:
             ContractError: a page has more than 12 rows, and neither a closed form nor `rng` is there.
         """
-        pages = read_pages(attraction, None, satisfaction, mask)
+        pages = self._read(attraction, None, satisfaction, mask)
         return pages.give(mean_over_clicks(self, self._conditional, pages, rng))
 
     def marginal_examination(
@@ -104,7 +108,7 @@ class ClickModel(ABC):
         Raises:
             ContractError: the law does not say what is examined, or see `marginal`.
         """
-        pages = read_pages(attraction, None, satisfaction, mask)
+        pages = self._read(attraction, None, satisfaction, mask)
         return pages.give(mean_over_clicks(self, self._examination_given, pages, rng))
 
     def log_likelihood(
@@ -121,7 +125,7 @@ class ClickModel(ABC):
         Returns:
             Nats a page, shape [B]; one number for a single page [L]. Padding adds nothing. Clicks that the law rules out give -inf.
         """
-        pages = read_pages(attraction, clicks, satisfaction, mask)
+        pages = self._read(attraction, clicks, satisfaction, mask)
         p, clicked = self._conditional(pages), pages.clicks.astype(bool)
         terms = np.zeros(p.shape)
         with np.errstate(divide="ignore"):
@@ -143,7 +147,7 @@ class ClickModel(ABC):
         Returns:
             0 or 1, int8, shape [B, L].
         """
-        pages = read_pages(attraction, None, satisfaction, mask)
+        pages = self._read(attraction, None, satisfaction, mask)
         clicks = np.zeros(pages.attraction.shape, dtype=np.int8)
         uniform = rng.random(clicks.shape)
         so_far = replace(pages, clicks=clicks)
@@ -176,7 +180,7 @@ class ClickModel(ABC):
         Raises:
             LogError: `counts` has another shape, or is negative or no whole number.
         """
-        pages, shown = read_pages(attraction, None, satisfaction, mask), np.atleast_1d(counts)
+        pages, shown = self._read(attraction, None, satisfaction, mask), np.atleast_1d(counts)
         if shown.shape != (len(pages.attraction),) or shown.dtype.kind not in "iu" or (shown < 0).any():
             raise LogError(
                 f"counts must be one whole number from 0 for each of {len(pages.attraction)} pages,"
@@ -196,6 +200,12 @@ class ClickModel(ABC):
             distinct, first = np.unique(page, return_index=True)
             sums[distinct] += np.add.reduceat(clicks, first, axis=0, dtype=np.int64)
         return sums
+
+    def _read(self, attraction: ArrayLike, clicks: ArrayLike | None, satisfaction: ArrayLike | None, mask: ArrayLike | None) -> Pages:
+        """Check the arguments; see `read_pages`."""
+        if self.reads_satisfaction and satisfaction is None:
+            raise LogError(f"{type(self).__name__} needs satisfaction=, P(satisfied | clicked) of every row, in [0, 1].")
+        return read_pages(attraction, clicks, satisfaction, mask)
 
     def _conditional(self, pages: Pages) -> np.ndarray:
         return self._checked("conditional", self.conditional(pages.attraction, pages.clicks, pages.satisfaction, pages.shown), pages)

@@ -43,10 +43,13 @@ class Pages:
             width -= 1
         return width
 
+    def blank(self, values: np.ndarray) -> np.ndarray:
+        """Return values [B, L] with 0 in the padding."""
+        return values if self.mask is None else np.where(self.mask, values, values.dtype.type(0))
+
     def give(self, values: np.ndarray) -> np.ndarray:
         """Return values [B, L], or per page [B], in the shape that the caller's arrays had, 0 in the padding."""
-        if values.ndim == 2 and self.mask is not None:
-            values = np.where(self.mask, values, 0)
+        values = self.blank(values) if values.ndim == 2 else values
         return values[0] if self.single else values
 
 

@@ -29,6 +29,8 @@ from ultr.metrics.ndcg import NDCG
 if TYPE_CHECKING:
     from ultr.evaluation.result import ComparisonResult
 
+DEMO = Path(str(files("ultr") / "demo.toml"))
+
 
 def compare(config: Config, place: Path | None, out: Path | None, seeds: int | None, workers: int | None) -> str:
     """Run the comparison of a config, or go on where it was killed, and write what it found.
@@ -51,7 +53,7 @@ def compare(config: Config, place: Path | None, out: Path | None, seeds: int | N
 
 def demo(out: Path) -> str:
     """Run the comparison that comes with the package, from the start."""
-    config = read_config(Path(str(files("ultr") / "demo.toml")))
+    config = read_config(DEMO)
     run = config.run()
     text = run_and_write(comparison_of(config, run, None), run.workers, _results_folder(out), resume=False)
     return f"{text}\nIt was made from {config.path}. To go on from there: copy that file, change it, and run `ultr compare COPY`."

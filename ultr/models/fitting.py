@@ -56,7 +56,7 @@ def fit_ranker(
         training: Settings of the loop.
         seed: Initial weights, order of the pages, and which queries are held out.
         mass: Labels that count as mass, shape [N]; `target` when None.
-        criterion: What is minimised on held-out queries; the objective when None.
+        criterion: What is watched, on the batches and on held-out queries, and decides when to stop; the objective when None.
         heads: Further modules to train with the network, in place.
         keep_empty_pages: Whether pages without a positive label matter to the objective.
 
@@ -74,14 +74,19 @@ def fit_ranker(
         raise LogError(f"{by} has nothing to learn from: no training page has a positive label; {int(held_out.sum())} pages are held out.")
     held_pages = np.flatnonzero(useful & held_out)
     with seeded_torch(seed, "fit", device=device):
-        scorer = Scorer(_build(model, features.shape[1]), features[_shown(log, ~held_out)]).to(device)
-        for head in heads:
-            head.to(device)
+        scorer = Scorer(_build(model, features.shape[1]), features[_shown(log, ~held_out)])
+        for network in (scorer, *heads):
+            network.to(device).train()
         weights = log.counts[pages] * (len(pages) / mass_of_page[pages].sum())
         batches = PageBatches(log, pages, weights, training.batch_pages, generator(seed, "batches"), device)
 
-        def loss(batch: Batch) -> Tensor:
-            return objective(scorer(batch.features_for(by), batch.mask), batch)
+        def loss(batch: Batch) -> Tensor | tuple[Tensor, Tensor]:
+            scores = scorer(batch.features_for(by), batch.mask)
+            minimised = objective(scores, batch)
+            if criterion is None:
+                return minimised
+            with torch.no_grad():
+                return minimised, criterion(scores, batch)
 
         validate = _validation(log.take(held_pages), scorer, heads, criterion or objective, mass_of_page[held_pages], device)
         curve = minimise([scorer, *heads], batches, loss, validate if len(held_pages) else None, training)

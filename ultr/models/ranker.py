@@ -47,7 +47,7 @@ class NeuralRanker:
     estimator: str = ""
 
     def __repr__(self) -> str:
-        return f"NeuralRanker({self.estimator or self.model!r}, {len(self.scorer.mean)} features, best step {self.curve.best_step})"
+        return f"NeuralRanker({self.estimator or repr(self.model)}, {len(self.scorer.mean)} features, best step {self.curve.best_step})"
 
     @property
     def history(self) -> pd.DataFrame:

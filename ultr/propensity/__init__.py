@@ -1,8 +1,8 @@
 """Propensity models, one a file. Any function of a batch is one too."""
 
-from ultr._lazy import attach
+from ultr._lazy import attach as lazy_attach  # the room has an `attach` of its own
 
-__getattr__, __dir__, __all__ = attach(
+__getattr__, __dir__, __all__ = lazy_attach(
     __name__,
     {
         "ByPosition": "by_position",

@@ -35,7 +35,7 @@ class Curve:
 def minimise(
     networks: Sequence[nn.Module],
     batches: Iterable[tuple[B, Tensor]],
-    loss: Callable[[B], Tensor],
+    loss: Callable[[B], Tensor | tuple[Tensor, Tensor]],
     validate: Callable[[], float] | None,
     training: Training,
 ) -> Curve:
@@ -44,7 +44,8 @@ def minimise(
     Args:
         networks: Modules to train. Weight decay applies to the first, gradient clipping to each on its own.
         batches: Re-iterable of (batch, weights [B]); every iteration is an epoch.
-        loss: Maps a batch to one value a page, shape [B]; the step minimises the mean of value times weight.
+        loss: Maps a batch to one value a page, shape [B]; the step minimises the mean of value times weight. Of a pair (minimised,
+            watched) the second goes into the learning curve, for losses that mean something else on every step.
         validate: Returns the validation loss; None where nothing is held out, then the last weights are kept.
         training: Settings; of several weight decays the one with the best validation loss wins.
 
@@ -70,7 +71,7 @@ def minimise(
 def _descend(
     networks: Sequence[nn.Module],
     batches: Iterable[tuple[B, Tensor]],
-    loss: Callable[[B], Tensor],
+    loss: Callable[[B], Tensor | tuple[Tensor, Tensor]],
     validate: Callable[[], float] | None,
     training: Training,
     weight_decay: float,
@@ -103,18 +104,19 @@ def _descend(
 def _step(
     networks: Sequence[nn.Module],
     optimizer: torch.optim.Optimizer,
-    loss: Callable[[B], Tensor],
+    loss: Callable[[B], Tensor | tuple[Tensor, Tensor]],
     batch: B,
     weight: Tensor,
     training: Training,
     remaining: float,
 ) -> Tensor:
-    """Take one optimiser step and return the batch's loss."""
+    """Take one optimiser step and return what is watched, averaged over the batch before the step."""
     for group in optimizer.param_groups:
         group["lr"] = training.learning_rate * (remaining if training.schedule == "linear" else 1)
     optimizer.zero_grad(set_to_none=True)
     with torch.autocast(torch.device(training.device).type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-        value = loss(batch)
+        found = loss(batch)
+    value, watched = found if isinstance(found, tuple) else (found, found)
     if value.shape != weight.shape:
         raise ContractError(f"A loss returns one value a page, shape {tuple(weight.shape)}, not {tuple(value.shape)}.")
     total = (value * weight).mean()
@@ -123,7 +125,7 @@ def _step(
         for network in networks:
             nn.utils.clip_grad_norm_(network.parameters(), training.gradient_clip)
     optimizer.step()
-    return total.detach()
+    return (watched.detach() * weight).mean()
 
 
 def _optimizer(networks: Sequence[nn.Module], training: Training, weight_decay: float) -> torch.optim.Optimizer:

@@ -52,6 +52,7 @@ def clipped_weight(clicks: Tensor, propensity: Tensor, clip: float | None = None
 
 def mean_weight(clicks: Tensor, propensity: Tensor, clip: float | None = None) -> float:
     """Return the mean weight of a click, dimensionless; 1 where there is no click."""
+    clicks = clicks.detach()
     weight = clipped_weight(clicks, propensity, clip)
     total = float(clicks.sum(dtype=torch.float64))
     return float((clicks * weight).sum(dtype=torch.float64)) / total if total > 0 else 1.0
