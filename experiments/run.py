@@ -33,7 +33,7 @@ def run(config_path: Path, data: Path | None, out: Path, workers: int | None) ->
     config = read_config(config_path)
     reads_files = "path" in config.sections["data"]
     comparison = comparison_of(config, config.run(), data if reads_files else None)
-    result = comparison.run(Processes(workers), directory=out / config_path.stem / "cells")
+    result = comparison.run(Processes(workers), directory=out / config_path.stem)
     result.to_html(out / config_path.stem / "report.html")
     found = {
         "claim": claim_of(config_path),
@@ -86,7 +86,7 @@ def table_of_results() -> str:
         for row in found.get("paired", []):
             error = found["propensity"].get(row["estimator"])
             shown = f"{error['largest error, mean']:.3f} ({error['largest error, worst seed']:.3f})" if error else ""
-            difference = f"{signed(row['difference'])} [{signed(row['both_low'])}, {signed(row['both_high'])}]"
+            difference = f"{signed(row['difference'])} [{signed(row['two_way_low'])}, {signed(row['two_way_high'])}]"
             compared = f"{row['estimator']} − {found['baseline']}"
             lines.append(f"| {path.stem} | {row['test']} | {compared} | {difference} | {row['wins']} | {shown} |")
     return "\n".join(lines) + "\n"

@@ -253,6 +253,8 @@ def test_modules_beside_the_config_are_found(place):
         ("seeds = 'ten'", r"^\[run\]: seeds must be a whole number or a list, not 'ten'\."),
         ("seeds = ['a']", r"^\[run\]: seeds must be a whole number or a list, not \['a'\]\."),
         ("seeds = 0", r"^\[run\] seeds must be at least 1, not 0\."),
+        ("seeds = []", r"^\[run\] seeds must be one or more whole numbers of at least 0, or how many, not \[\]\."),
+        ("seeds = [3, -1]", r"^\[run\] seeds must be one or more whole numbers of at least 0, or how many, not \[3, -1\]\."),
         ("workers = 0", r"^\[run\] workers must be at least 1, not 0\."),
         ("clicks = 'varying'", r"^\[run\]: clicks must be 'vary' or 'fixed', not 'varying'\."),
         ("test = 1.5", r"^\[run\] test is a share .* in \(0, 1\), not 1\.5\."),

@@ -82,7 +82,7 @@ def test_every_public_name_is_what_it_says(room):
             assert "._lazy" not in value.__module__
             assert inspect.getdoc(value), f"{room}.{name} has no docstring"
         else:
-            assert typing.get_origin(value) or not isinstance(value, type(None))
+            assert typing.get_origin(value), f"{room}.{name} is neither a class, a function, a room nor a type"
         assert name in dir(module)
 
 

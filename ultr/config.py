@@ -52,6 +52,8 @@ class Run:
             value = getattr(self, name)
             if isinstance(value, int) and value < 1:
                 raise ConfigError(f"{name} must be at least 1, not {value}.")
+        if not self.seed_list or not all(type(seed) is int and seed >= 0 for seed in self.seed_list):
+            raise ConfigError(f"seeds must be one or more whole numbers of at least 0, or how many, not {self.seeds!r}.")
         if self.test is not None and not 0 < self.test < 1:
             raise ConfigError(f"test is a share of the queries in (0, 1), not {self.test!r}.")
 

@@ -38,7 +38,7 @@ class Pages:
     @property
     def width(self) -> int:
         """Rows of the longest page: behind them there is only padding."""
-        width = self.attraction.shape[1]
+        width = self.attraction.shape[1] if len(self.attraction) else 0
         while self.mask is not None and width and not self.mask[:, width - 1].any():
             width -= 1
         return width

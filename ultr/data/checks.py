@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from ultr.errors import FileError, LogError
+from ultr.imports import nearest
 
 MAX_GRADE = 31  # 2**grade has to stay exact and finite in the gains of NDCG and ERR
 
@@ -17,14 +18,6 @@ class Cells(Protocol):
     """The entries of a column, whatever kind of array holds them."""
 
     def __getitem__(self, row: int, /) -> object: ...
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the nearest known name, or an empty string."""
-    import difflib
-
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {match[0]!r}?" if match else ""
 
 
 def require(columns: Mapping[str, object], name: str, *, by: str, kind: str = "column", hint: str = "") -> None:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ultr.data.checks import as_numbers, check_clicks, check_grades, check_probabilities, nearest, refuse, rows_are
+from ultr.data.checks import as_numbers, check_clicks, check_grades, check_probabilities, refuse, rows_are
 from ultr.data.items import Items
 from ultr.data.log import PAGE_COLUMNS, ClickLog
 from ultr.data.padded import offsets_of, slots
 from ultr.errors import LogError
+from ultr.imports import nearest
 
 _NOT_FEATURES = ("page", "item", "position", "click", "grade", "relevance", "propensity", *PAGE_COLUMNS)
 _FLOAT32_MAX = float(np.finfo(np.float32).max)

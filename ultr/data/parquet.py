@@ -9,13 +9,13 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from ultr.data.arrow import Layout, empty_log, log_of
-from ultr.data.checks import nearest
 from ultr.data.folder import Folder, RowGroup, StoredItems, read_folder, reading
 from ultr.data.items import Items
 from ultr.data.log import ClickLog
 from ultr.data.source import concat
 from ultr.data.writer import session_starts, write_log
 from ultr.errors import FileError, LogError
+from ultr.imports import nearest
 
 __all__ = ["ParquetLog", "write_log"]
 

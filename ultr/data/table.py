@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from ultr.data.checks import find_file, nearest
+from ultr.data.checks import find_file
 from ultr.data.frame import log_from_frame
 from ultr.data.items import Items
 from ultr.data.log import ClickLog
 from ultr.errors import FileError, LogError
+from ultr.imports import nearest
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _PARQUET = (".parquet", ".pq")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from ultr.data.checks import nearest
 from ultr.data.ranking import RankingData
 from ultr.data.source import LogSource
 from ultr.engine.base import Engine
@@ -23,6 +22,7 @@ from ultr.evaluation.cell import Cell, Estimator, Plan, forget_training_log, run
 from ultr.evaluation.digest import digest, settings_of
 from ultr.evaluation.evaluate import Metric, as_source, named_metrics
 from ultr.evaluation.store import Store
+from ultr.imports import nearest
 
 if TYPE_CHECKING:
     from ultr.evaluation.result import ComparisonResult

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ultr.data.checks import check_probabilities, nearest, refuse
+from ultr.data.checks import check_probabilities, refuse
 from ultr.errors import ConfigError, LogError
+from ultr.imports import nearest
 
 
 def auc(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -> float:

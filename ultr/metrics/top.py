@@ -10,10 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ultr.data.checks import nearest, refuse, require, rows_are
+from ultr.data.checks import refuse, require, rows_are
 from ultr.data.log import ClickLog
 from ultr.data.order import Block, Reordered, blocks
 from ultr.errors import ConfigError, LogError
+from ultr.imports import nearest
 from ultr.metrics.ties import TieGroups
 
 Gain = Callable[[np.ndarray], np.ndarray]

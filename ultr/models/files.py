@@ -1,13 +1,15 @@
-"""Fitted models on disk: a folder of model.json and model.safetensors. Nothing is ever unpickled."""
+"""Fitted models on disk: a folder of model.json and model.safetensors (trees: model.txt). Nothing is ever unpickled."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,14 +18,17 @@ import numpy as np
 from ultr.errors import ConfigError, FileError, UltrError
 
 if TYPE_CHECKING:
+    from ultr.models.fitted import FittedRanker
     from ultr.models.network import Model
     from ultr.models.ranker import NeuralRanker
+    from ultr.models.tree_ranker import TreeRanker
+    from ultr.training.minimise import Curve
 
 VERSION = 1
 _FORMAT = "ultr model"
 
 
-def load(path: str | Path) -> NeuralRanker:
+def load(path: str | Path) -> FittedRanker:
     """Read what a fitted object's `save` has written.
 
     Loading imports the module that defines the model's settings and builds the network from them; it runs nothing else.
@@ -36,7 +41,7 @@ def load(path: str | Path) -> NeuralRanker:
     """
     folder = Path(path)
     header = _header(folder)
-    kinds = {"neural ranker": load_ranker}
+    kinds = {"neural ranker": load_ranker, "tree ranker": load_trees}
     if header.get("kind") not in kinds:
         raise FileError(f"{folder / 'model.json'}: unknown kind of model {header.get('kind')!r}. Known: {', '.join(kinds)}.")
     return kinds[header["kind"]](folder, header)
@@ -59,36 +64,34 @@ def _header(folder: Path) -> dict:
 
 
 def save_ranker(ranker: NeuralRanker, path: str | Path) -> None:
-    """Write a ranker; `NeuralRanker.save` documents it. The folder appears whole or not at all."""
+    """Write a ranker; `NeuralRanker.save` documents it."""
     from safetensors.numpy import save_file
 
+    header = {"kind": "neural ranker", "model": describe_model(ranker.model), **describe_fit(ranker)}
+    weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in ranker.scorer.state_dict().items()}
+    write_model(path, header, lambda folder: save_file(weights, folder / "model.safetensors"))
+
+
+def write_model(path: str | Path, header: Mapping[str, object], write_weights: Callable[[Path], None]) -> None:
+    """Write a model's folder, which appears whole or not at all.
+
+    Args:
+        path: The folder; replaced if it holds a model already.
+        header: What model.json says besides format and version; "kind" tells `load` what to make of it.
+        write_weights: Writes the rest into the folder that it is given.
+
+    Raises:
+        FileError: the path is taken by something that is no model.
+    """
     folder = Path(path)
     if folder.exists() and not (folder / "model.json").is_file():
         raise FileError(f"{folder} exists and is no model: nothing was written. Give another path.")
-    header = {
-        "format": _FORMAT,
-        "version": VERSION,
-        "kind": "neural ranker",
-        "model": describe_model(ranker.model),
-        "n_features": len(ranker.scorer.mean),
-        "feature_names": ranker.feature_names,
-        "estimator": ranker.estimator,
-        "propensity": None if ranker.propensity is None else [None if np.isnan(p) else float(p) for p in ranker.propensity],
-        "curve": {
-            "train": ranker.curve.train,
-            "validation": ranker.curve.validation,
-            "best_step": ranker.curve.best_step,
-            "weight_decay": ranker.curve.weight_decay,
-        },
-    }
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        save_file(
-            {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in ranker.scorer.state_dict().items()},
-            temporary / "model.safetensors",
-        )
-        (temporary / "model.json").write_text(json.dumps(header, indent=1), encoding="utf-8")
+        write_weights(temporary)
+        whole = {"format": _FORMAT, "version": VERSION, **header}
+        (temporary / "model.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
         temporary.chmod(0o755)
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -101,6 +104,37 @@ def save_ranker(ranker: NeuralRanker, path: str | Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def describe_fit(ranker: FittedRanker) -> dict[str, object]:
+    """Return what the header of every ranker says about its fit, for JSON."""
+    propensity, curve = ranker.propensity, ranker.curve
+    return {
+        "n_features": ranker.n_features,
+        "feature_names": ranker.feature_names,
+        "estimator": ranker.estimator,
+        "propensity": None if propensity is None else [None if np.isnan(p) else float(p) for p in propensity],
+        "curve": {
+            "train": curve.train,
+            "validation": curve.validation,
+            "best_step": curve.best_step,
+            "weight_decay": curve.weight_decay,
+        },
+    }
+
+
+def read_fit(header: dict) -> tuple[Curve, np.ndarray | None, tuple[str, ...] | None, str]:
+    """Undo `describe_fit`: curve, propensity, feature names, estimator."""
+    from ultr.training.minimise import Curve
+
+    curve, propensity, names = header["curve"], header["propensity"], header["feature_names"]
+    points = [[tuple(point) for point in curve[split]] for split in ("train", "validation")]
+    return (
+        Curve(*points, curve["best_step"], curve["weight_decay"]),
+        None if propensity is None else np.array([np.nan if p is None else p for p in propensity]),
+        tuple(names) if names else None,
+        header["estimator"],
+    )
+
+
 def load_ranker(folder: Path, header: dict) -> NeuralRanker:
     """Rebuild a neural ranker from its settings and weights."""
     import torch
@@ -109,7 +143,6 @@ def load_ranker(folder: Path, header: dict) -> NeuralRanker:
 
     from ultr.models.network import Scorer
     from ultr.models.ranker import NeuralRanker
-    from ultr.training.minimise import Curve
     from ultr.training.seeding import seeded_torch
 
     try:
@@ -119,25 +152,31 @@ def load_ranker(folder: Path, header: dict) -> NeuralRanker:
         with seeded_torch(0, "load"):
             scorer = Scorer(model.build(n_features), np.zeros((1, n_features), dtype=np.float32))
         scorer.load_state_dict({name: torch.from_numpy(values) for name, values in state.items()})
-        curve = header["curve"]
-        propensity = header["propensity"]
-        return NeuralRanker(
-            scorer.eval(),
-            model,
-            Curve(
-                [tuple(point) for point in curve["train"]],
-                [tuple(point) for point in curve["validation"]],
-                curve["best_step"],
-                curve["weight_decay"],
-            ),
-            None if propensity is None else np.array([np.nan if p is None else p for p in propensity]),
-            tuple(header["feature_names"]) if header["feature_names"] else None,
-            header["estimator"],
-        )
+        return NeuralRanker(scorer.eval(), model, *read_fit(header))
     except UltrError:
         raise
     except (KeyError, TypeError, ValueError, OSError, RuntimeError, SafetensorError) as error:
         raise FileError(f"{folder} holds a damaged model ({type(error).__name__}: {str(error).splitlines()[0]}).") from error
+
+
+def load_trees(folder: Path, header: dict) -> TreeRanker:
+    """Rebuild a tree ranker from LightGBM's own file."""
+    from ultr.models.tree_ranker import TreeRanker
+
+    try:
+        text = (folder / "model.txt").read_text(encoding="utf-8")
+        if digest_of(text) != header["digest"]:  # LightGBM may end the process over a damaged file
+            raise FileError(f"{folder / 'model.txt'} is not what was saved; the file is damaged, or was edited.")
+        return TreeRanker(text, header["threads"], *read_fit(header))
+    except UltrError:
+        raise
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise FileError(f"{folder} holds a damaged model ({type(error).__name__}: {str(error).splitlines()[0]}).") from error
+
+
+def digest_of(text: str) -> str:
+    """Return the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def describe_model(model: object) -> dict[str, object]:

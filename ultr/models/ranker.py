@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ultr.data.items import Items, features_of
+from ultr.data.items import features_of
 from ultr.data.log import ClickLog
-from ultr.errors import LogError
+from ultr.models.fitted import FittedRanker, score_items
 from ultr.models.network import Model, Scorer
 from ultr.training.batch import Batch
 from ultr.training.minimise import Curve
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_BLOCK = 1 << 14  # items or pages scored at once
+_BLOCK = 1 << 10  # pages scored at once
 
 
 @dataclass(frozen=True, eq=False)
-class NeuralRanker:
+class NeuralRanker(FittedRanker):
     """A fitted ranker.
 
     Args:
@@ -47,20 +43,12 @@ class NeuralRanker:
     estimator: str = ""
 
     def __repr__(self) -> str:
-        return f"NeuralRanker({self.estimator or repr(self.model)}, {len(self.scorer.mean)} features, best step {self.curve.best_step})"
+        return f"NeuralRanker({self.estimator or repr(self.model)}, {self.n_features} features, best step {self.curve.best_step})"
 
     @property
-    def history(self) -> pd.DataFrame:
-        """Learning curves: columns step, split ("train" or "validation") and loss."""
-        import pandas as pd
-
-        rows = [(step, split, loss) for split in ("train", "validation") for step, loss in getattr(self.curve, split)]
-        return pd.DataFrame(rows, columns=["step", "split", "loss"])
-
-    @property
-    def best_step(self) -> int:
-        """The step whose weights were kept."""
-        return self.curve.best_step
+    def n_features(self) -> int:
+        """Number of features that the ranker was fitted on, F."""
+        return len(self.scorer.mean)
 
     def score(self, batch: Batch) -> Tensor:
         """Return scores of a batch's rows, float32, shape [B, L]; higher is better, 0 in the padding.
@@ -69,7 +57,7 @@ class NeuralRanker:
             LogError: the items have no features, or not those that the ranker was fitted on.
         """
         features = batch.features_for("Scoring")
-        self._check_width(features.shape[-1])
+        self.check_width(features.shape[-1])
         was_training = self.scorer.training
         with torch.inference_mode():
             scores = self.scorer.eval()(features, batch.mask)
@@ -87,14 +75,6 @@ class NeuralRanker:
         self.check_items(log.items)
         return score_rows(self._exact, log)
 
-    def rank(self, log: ClickLog) -> ClickLog:
-        """Return the log reranked by the scores; see `ClickLog.rerank`."""
-        return log.rerank(self.score_log(log))
-
-    def apply(self, log: ClickLog) -> ClickLog:
-        """Return the log reranked by the scores: what `evaluate` and `Comparison` call."""
-        return self.rank(log)
-
     def save(self, path: str | Path) -> None:
         """Write the ranker as a folder of model.json and model.safetensors; read it with `ultr.load`. Replaces a model that is there.
 
@@ -110,46 +90,22 @@ class NeuralRanker:
     def _exact(self) -> Scorer:
         return copy.deepcopy(self.scorer).double().cpu().eval()
 
-    def check_items(self, items: Items | None) -> None:
-        """Raise LogError unless the items have the features that the ranker was fitted on."""
-        self._check_width(features_of(items, "Scoring").shape[1])
-        if self.feature_names and items is not None and items.names and self.feature_names != items.names:
-            differ = [f"{i}: {a!r} and {b!r}" for i, (a, b) in enumerate(zip(self.feature_names, items.names, strict=True)) if a != b]
-            raise LogError(
-                f"The ranker was fitted on other features, or in another order: {len(differ)} names differ, first feature {differ[0]}."
-                f" It wants: {', '.join(self.feature_names)}."
-            )
-
-    def _check_width(self, n_features: int) -> None:
-        if n_features != len(self.scorer.mean):
-            raise LogError(
-                f"The ranker was fitted on {len(self.scorer.mean)} features, these items have {n_features}."
-                " Features that never occur in a sparse file can be added: load_svmrank(..., n_features=), RankingData.widen."
-            )
-
 
 def score_rows(scorer: Scorer, log: ClickLog) -> np.ndarray:
     """Score every row of a log with a float64 scorer in evaluation mode, float32, shape [N]; each distinct item once where it can be."""
     features = features_of(log.items, "Scoring")
     with torch.inference_mode():
         if scorer.itemwise:
-            return _score_items(scorer, features, log.columns["item"])
+            return score_items(partial(_score_block, scorer), features, log.columns["item"])
         out = np.empty(log.n_rows, dtype=np.float32)
-        for start in range(0, len(log), _BLOCK // 16):
-            pages = np.arange(start, min(len(log), start + _BLOCK // 16))
+        for start in range(0, len(log), _BLOCK):
+            pages = np.arange(start, min(len(log), start + _BLOCK))
             batch = Batch(log, pages)
             scores = scorer(batch.features_for("Scoring").double(), batch.mask)[batch.mask]
             out[log.offsets[start] : log.offsets[pages[-1] + 1]] = scores.numpy()
         return out
 
 
-def _score_items(scorer: Scorer, features: np.ndarray, item: np.ndarray) -> np.ndarray:
-    seen = np.zeros(len(features), dtype=bool)
-    seen[item] = True
-    needed = np.flatnonzero(seen)
-    table = np.zeros(len(features), dtype=np.float32)
-    for start in range(0, len(needed), _BLOCK):
-        rows = needed[start : start + _BLOCK]
-        block = torch.from_numpy(features[rows]).double()[None]
-        table[rows] = scorer(block, torch.ones(block.shape[:2], dtype=torch.bool))[0].numpy()
-    return table[item]
+def _score_block(scorer: Scorer, features: np.ndarray) -> np.ndarray:
+    block = torch.from_numpy(features).double()[None]
+    return scorer(block, torch.ones(block.shape[:2], dtype=torch.bool))[0].numpy()

@@ -136,6 +136,11 @@ def _discount_change(scores: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {"softmax": weighted_softmax, "pairwise": pairwise_logistic, "lambdarank": lambdarank, "pointwise": pointwise}
 
 
+def reads_empty_pages(loss: Loss) -> bool:
+    """Return whether pages without a positive label matter to a loss: False for the ranking losses, which are exactly 0 there."""
+    return loss not in (weighted_softmax, pairwise_logistic, lambdarank)
+
+
 def resolve_loss(loss: str | Loss) -> Loss:
     """Return the loss function behind a name; a function is itself.
 

@@ -18,7 +18,7 @@ from ultr.models.ranker import NeuralRanker
 from ultr.propensity.evaluate import PropensityModel, by_position, propensities
 from ultr.training.batch import Batch
 from ultr.training.labels import labels_of
-from ultr.training.losses import Loss, pointwise, resolve_loss
+from ultr.training.losses import Loss, pointwise, reads_empty_pages, resolve_loss
 from ultr.training.settings import Training
 from ultr.training.weights import inverse_propensity, mean_weight
 
@@ -86,7 +86,7 @@ class IPS:
             training=self.training,
             seed=seed,
             mass=labels,
-            keep_empty_pages=loss is pointwise or callable(self.loss),
+            keep_empty_pages=reads_empty_pages(loss),
         )
         return with_propensity(ranker, by_position(log, propensity))
 

@@ -13,7 +13,7 @@ from ultr.models.network import Model
 from ultr.models.ranker import NeuralRanker
 from ultr.training.batch import Batch
 from ultr.training.labels import labels_of
-from ultr.training.losses import Loss, pointwise, resolve_loss
+from ultr.training.losses import Loss, reads_empty_pages, resolve_loss
 from ultr.training.settings import Training
 
 
@@ -55,5 +55,5 @@ class Naive:
             model=self.model,
             training=self.training,
             seed=seed,
-            keep_empty_pages=loss is pointwise or callable(self.loss),
+            keep_empty_pages=reads_empty_pages(loss),
         )

@@ -14,7 +14,7 @@ from ultr.models.network import Model
 from ultr.models.ranker import NeuralRanker
 from ultr.training.batch import Batch
 from ultr.training.labels import gains_of, labels_of
-from ultr.training.losses import Loss, pointwise, resolve_loss
+from ultr.training.losses import Loss, reads_empty_pages, resolve_loss
 from ultr.training.settings import Training
 
 
@@ -59,5 +59,5 @@ class Oracle:
             model=self.model,
             training=self.training,
             seed=seed,
-            keep_empty_pages=loss is pointwise or callable(self.loss),
+            keep_empty_pages=reads_empty_pages(loss),
         )

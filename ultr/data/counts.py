@@ -1,0 +1,183 @@
+"""Sufficient statistics of a log: its (query, item) pairs, numbered, and counts over cells of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ultr.data.items import Items
+from ultr.data.log import ClickLog
+from ultr.errors import LogError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DENSE_CELLS = 1 << 25  # cells that are counted in a table; beyond, those that occur are sorted
+
+
+class Pairs:
+    """The distinct (query, item) pairs of logs, numbered in the order in which they are found.
+
+    An item is known by the user's own id where the log's items have ids, so logs with other `Items` objects can be looked up; else by
+    its row number.
+
+    Args:
+        query: Page column that says what was searched; None where an item is the same whatever the query.
+    """
+
+    def __init__(self, query: str | None = "query") -> None:
+        import pandas as pd
+
+        self.query_column = query
+        self.query, self.item = np.zeros((2, 0), dtype=np.int32)  # numbers of each pair's query and item, shape [U]
+        self._queries = pd.Index([] if query else [None], dtype=object)
+        self._ids: pd.Index | None = None  # of the items, where they have any
+        self._known: tuple[Items | None, np.ndarray | None] | None = None  # items seen last, and the number of each of their rows
+        self._pair_of_item = np.zeros(0, dtype=np.int32)  # most items belong to one query
+        self._others = pd.Index([], dtype=np.int64)  # keys of the pairs whose item has another pair too
+        self._pair_of_other = np.zeros(0, dtype=np.int32)
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def add(self, log: ClickLog, by: str) -> np.ndarray:
+        """Number the pairs of a log, new ones too.
+
+        Args:
+            log: Needs the page column `query`, unless that is None.
+            by: Who needs it, for errors.
+
+        Returns:
+            Pair of each row, int32, shape [N].
+
+        Raises:
+            LogError: the page column is missing, or an item number is negative.
+        """
+        queries, items = self._query_numbers(log, by, grow=True), self._item_numbers(log, grow=True)
+        size = max(len(self._pair_of_item), int(items.max(initial=-1)) + 1)
+        self._pair_of_item = np.pad(self._pair_of_item, (0, size - len(self._pair_of_item)), constant_values=-1)
+        owner = np.full(size, -1, dtype=np.int32)
+        owner[items] = queries
+        new = np.flatnonzero((self._pair_of_item < 0) & (owner >= 0))
+        self._pair_of_item[new] = self._append(owner[new], new)
+        pair = self._find(queries, items)
+        missing = np.flatnonzero(pair < 0)
+        if len(missing):
+            import pandas as pd
+
+            keys = pd.Index(np.unique(_keys(queries[missing], items[missing])))
+            self._others = self._others.append(keys)
+            self._pair_of_other = np.append(self._pair_of_other, self._append(keys.to_numpy() >> 32, keys.to_numpy() & 0xFFFFFFFF))
+            pair[missing] = self._find(queries[missing], items[missing])
+        return pair
+
+    def find(self, log: ClickLog, by: str) -> np.ndarray:
+        """Return the pair of each row, -1 where it is not known, int32, shape [N]; arguments and errors as for `add`."""
+        queries, items = self._query_numbers(log, by, grow=False), self._item_numbers(log, grow=False)
+        return self._find(queries, items)
+
+    def query_ids(self) -> np.ndarray:
+        """Return the query of each pair, shape [U]; None everywhere where queries do not count."""
+        return self._queries.to_numpy()[self.query]
+
+    def item_ids(self) -> np.ndarray:
+        """Return the user's id of each pair's item, or its row number, shape [U]."""
+        return self.item.copy() if self._ids is None else self._ids.to_numpy()[self.item]
+
+    @classmethod
+    def of(cls, query: str | None, query_ids: Iterable[object], item_ids: np.ndarray, named: bool) -> Pairs:
+        """Make pairs anew from their ids, as `query_ids` and `item_ids` return them; `named` says whether items have ids."""
+        import pandas as pd
+
+        out = cls(query)
+        codes, out._queries = pd.factorize(pd.Index(list(query_ids), dtype=object), use_na_sentinel=False)
+        items = np.asarray(item_ids)
+        if named:
+            items, out._ids = pd.factorize(pd.Index(items), use_na_sentinel=False)
+        out._pair_of_item = np.full(int(items.max(initial=-1)) + 1, -1, dtype=np.int32)
+        out._append(codes, items)
+        out._pair_of_item[items[::-1]] = np.arange(len(items))[::-1]
+        other = np.flatnonzero(out._pair_of_item[items] != np.arange(len(items)))
+        out._others, out._pair_of_other = pd.Index(_keys(codes[other], items[other])), other.astype(np.int32)
+        return out
+
+    @property
+    def named(self) -> bool:
+        """Whether items are known by ids of their own."""
+        return self._ids is not None
+
+    def _append(self, queries: np.ndarray, items: np.ndarray) -> np.ndarray:
+        first = len(self)
+        self.query = np.append(self.query, queries.astype(np.int32))
+        self.item = np.append(self.item, items.astype(np.int32))
+        return np.arange(first, len(self), dtype=np.int32)
+
+    def _find(self, queries: np.ndarray, items: np.ndarray) -> np.ndarray:
+        if not len(self):
+            return np.full(len(items), -1, dtype=np.int32)
+        pair = self._pair_of_item.take(items, mode="clip")
+        odd = np.flatnonzero((self.query.take(pair, mode="clip") != queries) | (self.item.take(pair, mode="clip") != items) | (pair < 0))
+        if len(odd):
+            at = self._others.get_indexer(_keys(queries[odd], items[odd]))
+            pair[odd] = np.where(at >= 0, np.append(self._pair_of_other, -1)[at], -1)
+        return pair
+
+    def _query_numbers(self, log: ClickLog, by: str, grow: bool) -> np.ndarray:
+        """Number of each row's query, -1 where it is not known, int32, shape [N]."""
+        if self.query_column is None:
+            return np.zeros(log.n_rows, dtype=np.int32)
+        import pandas as pd
+
+        codes, ids = pd.factorize(_page_column(log, self.query_column, by), use_na_sentinel=False)
+        number = self._queries.get_indexer(pd.Index(ids, dtype=object))
+        if grow and (number < 0).any():
+            new = number < 0
+            number[new] = len(self._queries) + np.arange(np.count_nonzero(new))
+            self._queries = self._queries.append(pd.Index(ids, dtype=object)[new])
+        return np.repeat(number[codes].astype(np.int32), log.lengths)
+
+    def _item_numbers(self, log: ClickLog, grow: bool) -> np.ndarray:
+        """Number of each row's item, -1 where it is not known, shape [N]."""
+        item = log.columns["item"]
+        if item.dtype.kind not in "iu" or item.min(initial=0) < 0:
+            raise LogError(f"item must be row numbers of the items, whole numbers from 0, not {item.dtype} from {item.min(initial=0)}.")
+        if self._known is None or self._known[0] is not log.items:
+            self._known = log.items, self._numbers_of(log.items, int(item.max(initial=-1)) + 1, grow)
+        numbers = self._known[1]
+        return item if numbers is None else numbers.take(item)
+
+    def _numbers_of(self, items: Items | None, size: int, grow: bool) -> np.ndarray | None:
+        """Number of each row of `items`; None where they are the row numbers."""
+        import pandas as pd
+
+        ids = None if items is None else items.ids
+        if self._ids is None and ids is None:
+            return None
+        index = pd.RangeIndex(max(size, 0 if items is None else len(items))) if ids is None else pd.Index(ids)
+        if self._ids is None and len(self) == 0 and grow:
+            codes, self._ids = pd.factorize(index, use_na_sentinel=False)
+            return codes.astype(np.int32)
+        if self._ids is None:
+            self._ids = pd.RangeIndex(int(self.item.max(initial=-1)) + 1)
+        numbers = self._ids.get_indexer(index)
+        if grow and (numbers < 0).any():
+            codes, new = pd.factorize(index[numbers < 0], use_na_sentinel=False)
+            numbers[numbers < 0] = len(self._ids) + codes
+            self._ids = self._ids.append(new)
+        return numbers.astype(np.int32)
+
+
+def _keys(queries: np.ndarray, items: np.ndarray) -> np.ndarray:
+    return queries.astype(np.int64) << 32 | items.astype(np.int64) & 0xFFFFFFFF
+
+
+def _page_column(log: ClickLog, name: str, by: str) -> np.ndarray:
+    if name not in log.page_columns:
+        have = ", ".join(log.page_columns) or "none"
+        raise LogError(
+            f"{by} needs the page column {name!r}, which the log lacks. It has: {have}. Give query= another one, or query=None where an item"
+            " attracts alike whatever the query."
+        )
+    return log.page_columns[name]
