@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,9 @@ from ultr.click_models.expectation import mean_over_clicks
 from ultr.click_models.pages import Pages, read_pages
 from ultr.data.padded import offsets_of
 from ultr.errors import ContractError, LogError
+
+if TYPE_CHECKING:
+    from ultr.click_models.learning import Learner
 
 _ROUNDING = 1e-9  # how far a law's probability may stray from [0, 1] before it is an error
 _CELLS = 1 << 20  # cells drawn at a time where equal pages are drawn one by one
@@ -30,6 +33,7 @@ class ClickModel(ABC):
     """
 
     reads_satisfaction: ClassVar[bool] = False
+    rates_by: ClassVar[tuple[str, ...]] = ("query", "item")  # what rows share an attraction when the law is fitted
     independent_rows: ClassVar[bool] = False  # a click changes nothing about the other rows: a log of summed clicks says all
 
     @abstractmethod

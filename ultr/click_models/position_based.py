@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from ultr.click_models.base import ClickModel
+from ultr.click_models.cell_learner import ExaminationLearner
 from ultr.click_models.independent import IndependentRows
+from ultr.click_models.learning import Learner
 from ultr.click_models.pages import Pages, by_position
 from ultr.click_models.parameters import probabilities_by_position
 
@@ -33,3 +37,23 @@ class PositionBased(IndependentRows):
 
     def _examination(self, pages: Pages) -> np.ndarray:
         return by_position("examination", self.examination, pages)
+
+    @classmethod
+    def _learner(cls) -> Learner:
+        return _PositionLearner()
+
+
+class _PositionLearner(ExaminationLearner):
+    """The context is the position."""
+
+    linear: ClassVar[bool] = True
+
+    def law(self, examination: np.ndarray) -> ClickModel:
+        return PositionBased(examination)
+
+    def examination(self, law: ClickModel) -> np.ndarray:
+        return law.examination  # type: ignore[attr-defined, no-any-return]
+
+    def filled(self, examination: np.ndarray, known: np.ndarray) -> np.ndarray:
+        above = np.maximum.accumulate(np.where(known, np.arange(len(known)), int(np.argmax(known))))
+        return examination[above]  # a position without rows is taken for the one above it

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ultr.click_models.base import ClickModel
+from ultr.click_models.cell_learner import ExaminationLearner
+from ultr.click_models.learning import Learner, Rows
 from ultr.click_models.pages import Pages
 from ultr.errors import PropensityError
 
@@ -114,6 +116,10 @@ class UserBrowsing(ClickModel):
             sums[:, k] = users[k + 1] = clicked.sum(axis=0)
         return sums
 
+    @classmethod
+    def _learner(cls) -> Learner:
+        return _BrowsingLearner()
+
     def _read(self, attraction: ArrayLike, clicks: ArrayLike | None, satisfaction: ArrayLike | None, mask: ArrayLike | None) -> Pages:
         pages = super()._read(attraction, clicks, satisfaction, mask)
         if pages.width > len(self.examination):
@@ -143,6 +149,43 @@ class UserBrowsing(ClickModel):
                 last[k + 1] = reached[k] * a[k]
             out[some] = reached.T
         return out
+
+
+class _BrowsingLearner(ExaminationLearner):
+    """The context is the position and the rank of the last click above, numbered along the rows of the triangle."""
+
+    def contexts(self, rows: Rows) -> np.ndarray:
+        position = rows.position.astype(np.intp)
+        return position * (position + 1) // 2 + _last_rank_above(rows)
+
+    def complete(self, n_contexts: int) -> int:
+        positions = int(np.ceil((np.sqrt(8 * n_contexts + 1) - 1) / 2))
+        return positions * (positions + 1) // 2
+
+    def law(self, examination: np.ndarray) -> ClickModel:
+        size = int(np.sqrt(2 * len(examination)))
+        table = np.zeros((size, size))
+        table[np.tril_indices(size)] = examination
+        return UserBrowsing(table)
+
+    def examination(self, law: ClickModel) -> np.ndarray:
+        table: np.ndarray = law.examination  # type: ignore[attr-defined]
+        return table[np.tril_indices(len(table))]
+
+    def filled(self, examination: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Take a context without rows for the same position without a click, or for the context before it."""
+        above = np.maximum.accumulate(np.where(known, np.arange(len(known)), int(np.argmax(known))))
+        return examination[above]
+
+
+def _last_rank_above(rows: Rows) -> np.ndarray:
+    """Return the 1-based rank of the last click above each row, 0 where there is none, shape [N]."""
+    last = np.zeros(len(rows.click), dtype=np.intp)  # flat number of the last click above, from 1, on whatever page
+    below = rows.clicked[rows.clicked + 1 < len(last)] + 1
+    last[below] = below
+    np.maximum.accumulate(last, out=last)
+    on_page = last > rows.of_pages(rows.offsets[:-1])
+    return np.where(on_page, rows.position.take(np.maximum(last - 1, 0)) + 1, 0)
 
 
 def last_click_above(clicks: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Sufficient statistics of a log: its (query, item) pairs, numbered, and counts over cells of pairs."""
+"""Sufficient statistics of a log: its (query, item) pairs, numbered, and how often each was shown and clicked in which context."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Pairs:
         self.query, self.item = np.zeros((2, 0), dtype=np.int32)  # numbers of each pair's query and item, shape [U]
         self._queries = pd.Index([] if query else [None], dtype=object)
         self._ids: pd.Index | None = None  # of the items, where they have any
-        self._known: tuple[Items | None, np.ndarray | None] | None = None  # items seen last, and the number of each of their rows
+        self._known: tuple[Items, bool, np.ndarray | None] | None = None  # items seen last, whether to be added, number of each row
         self._pair_of_item = np.zeros(0, dtype=np.int32)  # most items belong to one query
         self._others = pd.Index([], dtype=np.int64)  # keys of the pairs whose item has another pair too
         self._pair_of_other = np.zeros(0, dtype=np.int32)
@@ -120,7 +120,9 @@ class Pairs:
         pair = self._pair_of_item.take(items, mode="clip")
         odd = np.flatnonzero((self.query.take(pair, mode="clip") != queries) | (self.item.take(pair, mode="clip") != items) | (pair < 0))
         if len(odd):
-            at = self._others.get_indexer(_keys(queries[odd], items[odd]))
+            import pandas as pd
+
+            at = self._others.get_indexer(pd.Index(_keys(queries[odd], items[odd])))
             pair[odd] = np.where(at >= 0, np.append(self._pair_of_other, -1)[at], -1)
         return pair
 
@@ -143,9 +145,13 @@ class Pairs:
         item = log.columns["item"]
         if item.dtype.kind not in "iu" or item.min(initial=0) < 0:
             raise LogError(f"item must be row numbers of the items, whole numbers from 0, not {item.dtype} from {item.min(initial=0)}.")
-        if self._known is None or self._known[0] is not log.items:
-            self._known = log.items, self._numbers_of(log.items, int(item.max(initial=-1)) + 1, grow)
-        numbers = self._known[1]
+        if log.items is None:
+            numbers = self._numbers_of(None, int(item.max(initial=-1)) + 1, grow)
+        elif self._known is not None and self._known[0] is log.items and self._known[1] == grow:
+            numbers = self._known[2]
+        else:
+            numbers = self._numbers_of(log.items, len(log.items), grow)
+            self._known = log.items, grow, numbers
         return item if numbers is None else numbers.take(item)
 
     def _numbers_of(self, items: Items | None, size: int, grow: bool) -> np.ndarray | None:
@@ -155,7 +161,7 @@ class Pairs:
         ids = None if items is None else items.ids
         if self._ids is None and ids is None:
             return None
-        index = pd.RangeIndex(max(size, 0 if items is None else len(items))) if ids is None else pd.Index(ids)
+        index = pd.RangeIndex(size) if ids is None else pd.Index(ids)
         if self._ids is None and len(self) == 0 and grow:
             codes, self._ids = pd.factorize(index, use_na_sentinel=False)
             return codes.astype(np.int32)
@@ -177,7 +183,75 @@ def _page_column(log: ClickLog, name: str, by: str) -> np.ndarray:
     if name not in log.page_columns:
         have = ", ".join(log.page_columns) or "none"
         raise LogError(
-            f"{by} needs the page column {name!r}, which the log lacks. It has: {have}. Give query= another one, or query=None where an item"
-            " attracts alike whatever the query."
+            f"{by} needs the page column {name!r}, which the log lacks. It has: {have}."
+            " Give query= another one, or query=None where items are the same whatever the query."
         )
     return log.page_columns[name]
+
+
+class CellCounts:
+    """How often a row of each (pair, context) was shown and clicked, summed over any number of pieces of a log.
+
+    A context is whatever examination depends on, such as the position.
+    """
+
+    def __init__(self) -> None:
+        self._shown, self._clicks = np.zeros((2, 0, 0))
+        self._sorted: list[Cells] = []
+
+    def add(self, pair: np.ndarray, context: np.ndarray, clicks: np.ndarray, counts: np.ndarray | None = None) -> None:
+        """Count rows.
+
+        Args:
+            pair: Numbers from 0, shape [N].
+            context: Numbers from 0, shape [N].
+            clicks: Clicks of each row, shape [N].
+            counts: How often each row was shown, shape [N]; once when None.
+        """
+        rows, columns = (max(old, int(new.max(initial=-1)) + 1) for old, new in zip(self._shown.shape, (pair, context), strict=True))
+        if rows * columns > _DENSE_CELLS:
+            self._sorted.append(_sorted_cells(pair, context, clicks, counts))
+            return
+        grown = [(0, new - old) for old, new in zip(self._shown.shape, (rows, columns), strict=True)]
+        if any(after for _, after in grown):
+            self._shown, self._clicks = (np.pad(table, grown) for table in (self._shown, self._clicks))
+        key = pair.astype(np.intp)
+        key *= columns
+        key += context
+        clicked = np.flatnonzero(clicks)
+        self._shown += np.bincount(key, counts, minlength=rows * columns).reshape(rows, columns)
+        weights = clicks[clicked] if counts is not None else None
+        self._clicks += np.bincount(key[clicked], weights, minlength=rows * columns).reshape(rows, columns)
+
+    def cells(self) -> Cells:
+        """Return the cells that were shown, by pair and context."""
+        pair, context = np.nonzero(self._shown)
+        dense = Cells(pair, context, self._shown[pair, context], self._clicks[pair, context])
+        if not self._sorted:
+            return dense
+        parts = [dense, *self._sorted]
+        pair, context, shown, clicks = (np.concatenate([getattr(part, name) for part in parts]) for name in Cells._fields)
+        return _sorted_cells(pair, context, clicks, shown)
+
+
+class Cells(NamedTuple):
+    """Cells that were shown, by pair and then context, each of shape [C].
+
+    Args:
+        pair: Number of the pair.
+        context: Number of the context.
+        shown: How often a row was shown, above 0.
+        clicks: How often it was clicked.
+    """
+
+    pair: np.ndarray
+    context: np.ndarray
+    shown: np.ndarray
+    clicks: np.ndarray
+
+
+def _sorted_cells(pair: np.ndarray, context: np.ndarray, clicks: np.ndarray, counts: np.ndarray | None) -> Cells:
+    """Count cells by sorting, for tables that would be mostly empty."""
+    keys, cell = np.unique(pair.astype(np.int64) << 32 | context, return_inverse=True)
+    shown, clicked = np.bincount(cell, counts, len(keys)), np.bincount(cell, clicks, len(keys))
+    return Cells(keys >> 32, keys & 0xFFFFFFFF, shown.astype(np.float64), clicked)

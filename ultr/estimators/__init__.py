@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = attach(
         "IPS": "ranking.ips",
         "Naive": "ranking.naive",
         "Oracle": "ranking.oracle",
+        "UnbiasedLambdaMART": "ranking.unbiased_lambdamart",
     },
 )

@@ -60,7 +60,7 @@ class Boosting:
         """Return all that LightGBM is told."""
         drawn = int(generator(self.seed, "lightgbm").integers(1 << 31))
         layout = {} if {"force_col_wise", "force_row_wise"} & self.parameters.keys() else {"force_col_wise": True}
-        fixed = {"metric": "None", "verbosity": -1, "deterministic": True, "seed": drawn, "num_threads": self.threads}
+        fixed: dict[str, Parameter] = {"metric": "None", "verbosity": -1, "deterministic": True, "seed": drawn, "num_threads": self.threads}
         fixed |= {"feature_pre_filter": False}  # with it LightGBM fails where no feature can be split
         return {**fixed, **layout, **self.parameters, **own}
 
@@ -106,7 +106,6 @@ def dataset(
     lengths: np.ndarray,
     settings: Mapping[str, Parameter],
     *,
-    by: str,
     label: np.ndarray | None = None,
     position: np.ndarray | None = None,
     reference: lightgbm.Dataset | None = None,
@@ -118,12 +117,11 @@ def dataset(
         item: Item of each row, shape [D].
         lengths: Rows of each query, or page; empty ones are left out, shape [Q].
         settings: What LightGBM is told; some of it decides how features are binned.
-        by: Who asks, for messages.
         label: Labels for LightGBM's own objectives, shape [D].
         position: 0-based positions for its position bias, shape [D].
         reference: The training set, for a set to validate on.
     """
-    features = features_of(items, by)
+    features = features_of(items, "LightGBM")
     names = _safe_names(items.names if items is not None else None)
     return lightgbm.Dataset(
         features[item] if features.shape[1] * len(item) <= _GATHERED else _Rows(features, item),
@@ -193,7 +191,7 @@ def boost(
 
 def _loss(booster: lightgbm.Booster, loss: Callable[[np.ndarray], float]) -> float:
     """Return the loss of the validation set's scores."""
-    [(_, _, value, _)] = booster.eval_valid(lambda scores, _: ("loss", loss(scores), False))
+    [(_, _, value, *_)] = booster.eval_valid(lambda scores, _: ("loss", loss(scores), False))
     return float(value)
 
 

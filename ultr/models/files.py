@@ -126,9 +126,9 @@ def read_fit(header: dict) -> tuple[Curve, np.ndarray | None, tuple[str, ...] | 
     from ultr.training.minimise import Curve
 
     curve, propensity, names = header["curve"], header["propensity"], header["feature_names"]
-    points = [[tuple(point) for point in curve[split]] for split in ("train", "validation")]
+    train, validation = ([(step, loss) for step, loss in curve[split]] for split in ("train", "validation"))
     return (
-        Curve(*points, curve["best_step"], curve["weight_decay"]),
+        Curve(train, validation, curve["best_step"], curve["weight_decay"]),
         None if propensity is None else np.array([np.nan if p is None else p for p in propensity]),
         tuple(names) if names else None,
         header["estimator"],

@@ -23,9 +23,16 @@ _SET_HERE = {
 }
 _LAMBDARANK = frozenset(("label_gain", "lambdarank_truncation_level", "sigmoid"))  # read by LightGBM's own objective alone
 _POSITION = frozenset(("lambdarank_position_bias_regularization",))
-_NO_EFFECT = frozenset(
-    ["alpha", "auc_mu_weights", "boost_from_average", "config", "convert_model", "convert_model_language", "data", "early_stopping_min_delta", "eval_at", "fair_c", "first_metric_only", "group_column", "header", "ignore_column", "input_model", "is_provide_training_metric", "is_unbalance", "label_column", "local_listen_port", "machine_list_filename", "machines", "metric_freq", "multi_error_top_k", "neg_bagging_fraction", "num_class", "num_iteration_predict", "num_machines", "objective_seed", "output_model", "output_result", "parser_config_file", "poisson_max_delta_step", "pos_bagging_fraction", "pre_partition", "precise_float_parser", "pred_early_stop", "pred_early_stop_freq", "pred_early_stop_margin", "predict_contrib", "predict_disable_shape_check", "predict_leaf_index", "predict_raw_score", "refit_decay_rate", "reg_sqrt", "save_binary", "saved_feature_importance_type", "scale_pos_weight", "snapshot_freq", "start_iteration_predict", "task", "time_out", "tree_learner", "tweedie_variance_power", "two_round", "valid", "weight_column"]
-)
+_ELSEWHERE = """
+alpha auc_mu_weights boost_from_average config convert_model convert_model_language data early_stopping_min_delta eval_at fair_c
+first_metric_only group_column header ignore_column input_model is_provide_training_metric is_unbalance label_column local_listen_port
+machine_list_filename machines metric_freq multi_error_top_k neg_bagging_fraction num_class num_iteration_predict num_machines
+objective_seed output_model output_result parser_config_file poisson_max_delta_step pos_bagging_fraction pre_partition
+precise_float_parser pred_early_stop pred_early_stop_freq pred_early_stop_margin predict_contrib predict_disable_shape_check
+predict_leaf_index predict_raw_score refit_decay_rate reg_sqrt save_binary saved_feature_importance_type scale_pos_weight snapshot_freq
+start_iteration_predict task time_out tree_learner tweedie_variance_power two_round valid weight_column
+"""  # read by LightGBM's command line, by prediction, or by objectives that do not rank
+_NO_EFFECT = frozenset(_ELSEWHERE.split())
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from ultr.errors import ContractError
+
 _LINE = re.compile(r"\[LightGBM\] \[Debug\]\s+(\d+)\s+(-?(?:\d[\d.]*(?:e[+-]?\d+)?|nan|inf))\s*")
 VERBOSITY = 2  # LightGBM's level at which it prints them
 
@@ -39,7 +41,12 @@ class PositionCurve:
         """Propensity by position, relative to the first position shown, shape [L].
 
         A score is a logit of being preferred, so that exp(bias) multiplies the odds as a propensity does.
+
+        Raises:
+            ContractError: nothing was heard.
         """
+        if np.isnan(self.bias).all():
+            raise ContractError("This version of LightGBM prints its position biases in a form that cannot be read here.")
         return np.exp(self.bias - self.bias[np.argmax(~np.isnan(self.bias))])
 
 

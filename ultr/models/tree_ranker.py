@@ -51,7 +51,7 @@ class TreeRanker(FittedRanker):
     def booster(self) -> lightgbm.Booster:
         """The model as LightGBM's own object, for its plots, importances and SHAP values."""
         try:
-            return lightgbm.Booster(params={"verbosity": -1}, model_str=self.text)
+            return lightgbm.Booster(model_str=self.text)
         except lightgbm.basic.LightGBMError as error:
             raise FileError(f"LightGBM cannot read the trees ({error}).") from error
 

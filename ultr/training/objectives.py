@@ -59,20 +59,16 @@ class DebiasedPairs(WeightedPairs):
         """Update both ratios, then return gradient and second derivative of each document, each [D]."""
         losses = pair_losses(scores[self._placed.first] - scores[self._placed.second])
         self.clicked, self.unclicked = propensity_ratios(losses, self._placed, self.clicked, self.unclicked, self._regulariser)
-        return self._gradients(scores, self._weights(self._placed) * self._scale)
+        ratios = self.clicked[self._placed.first_position] * self.unclicked[self._placed.second_position]
+        return self._gradients(scores, self._placed.weight / ratios * self._scale)
 
     def loss(self, scores: np.ndarray) -> float:
-        """Return the weighted mean of the pairs' logistic losses under the current ratios, nats."""
+        """Return how well scores and t+ together tell clicked from unclicked documents, nats."""
         return self.loss_of(self._placed, scores)
 
     def loss_of(self, pairs: PlacedPairs, scores: np.ndarray) -> float:
-        """Return the same for other pairs; those at positions whose ratios are unknown do not count."""
-        weights = np.nan_to_num(self._weights(pairs))
-        losses = pair_losses(scores[pairs.first] - scores[pairs.second])
-        return float(losses @ weights / weights.sum())
-
-    def _weights(self, pairs: PlacedPairs) -> np.ndarray:
-        return pairs.weight / (_at(self.clicked, pairs.first_position) * _at(self.unclicked, pairs.second_position))
+        """Return the same for other pairs, and the scores of their documents. The weights change every round and could not judge."""
+        return placed_loss(pairs, scores, np.log(self.clicked))
 
 
 def placed_loss(pairs: PlacedPairs, scores: np.ndarray, bias: np.ndarray) -> float:
