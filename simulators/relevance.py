@@ -58,4 +58,4 @@ class GradedRelevance:
                 f"grade must be at most max_grade={top}: document {at} has {grades[at]};"
                 f" {np.count_nonzero(above)} of {len(grades)} are above. Raise max_grade, or leave it out."
             )
-        return self.noise + (1 - self.noise) * (2.0**grades - 1) / (2.0**top - 1)
+        return self.noise + (1 - self.noise) * ((2.0**grades - 1) / (2.0**top - 1))  # in this order never above 1

@@ -117,7 +117,8 @@ class Menu:
         """Draw how often each page is shown when `n_pages` queries are asked; shape [M]."""
         asked = len(self.probability)
         shown = rng.multinomial(n_pages, np.full(asked, 1 / asked))
-        return rng.multinomial(shown, self.probability)[self.probability > 0]
+        probability = self.probability / self.probability.sum(axis=1, keepdims=True)  # NumPy allows less rounding than `World.menu`
+        return rng.multinomial(shown, probability)[probability > 0]
 
     @cached_property
     def _below(self) -> np.ndarray:

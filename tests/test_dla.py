@@ -14,6 +14,7 @@ from ultr.estimators import DLA
 from ultr.models import MLP, PositionLogits
 from ultr.testing import tiny_log
 from ultr.training.losses import weighted_softmax
+from ultr.training.split import validation_pages
 
 LOG = tiny_log()
 QUICK = ultr.Training(steps=12, batch_pages=32, check_every=3)
@@ -212,6 +213,17 @@ def test_heads_and_networks_given_are_not_changed():
     DLA(head=head, model=network, training=QUICK).fit(LOG)
     assert (head.logits == 0).all()
     assert (network.table == 0).all()
+
+
+def test_held_out_clicks_are_judged_by_the_product_of_relevance_and_propensity():
+    fitted = DLA(training=dataclasses.replace(QUICK, learning_rate=0.3, validation=0.3)).fit(LOG, seed=2)
+    held_out = LOG.take(np.flatnonzero(validation_pages(LOG, 0.3, 2)))
+    clicks, s = held_out.columns["click"], fitted.score_log(held_out).astype(np.float64)
+    s = s + np.log(fitted.propensity[held_out.columns["position"]])
+    pages = [slice(a, b) for a, b in zip(held_out.offsets[:-1], held_out.offsets[1:], strict=True) if b > a]
+    loss = sum(-(clicks[page] * (s[page] - np.log(np.exp(s[page]).sum()))).sum() for page in pages)
+    assert fitted.curve.best == pytest.approx(loss / clicks.sum(), rel=1e-5)
+    assert fitted.best_step > 0
 
 
 def test_early_stopping_brings_the_head_back_too():

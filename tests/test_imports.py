@@ -21,8 +21,9 @@ ROOMS = [ultr.__name__, simulators.__name__] + [
 
 PROMISED = {
     "ultr": "Batch ClickLog Comparison Items ParquetLog RankingData Training evaluate load load_svmrank read_table synthetic_ranking",
-    "ultr.click_models": "ClickModel PositionBased",
-    "ultr.estimators": "Naive IPS DLA Oracle",
+    "ultr.click_models": "ClickModel PositionBased TrustBias Cascade DependentClick SimplifiedDynamicBayesian DynamicBayesian ClickChain"
+    " UserBrowsing Mixture GlobalRate RankRate ItemRate ItemRankRate",
+    "ultr.estimators": "Naive IPS DLA Oracle UnbiasedLambdaMART",
     "ultr.evaluation": "effective_sample_size identifiability overlap",
     "ultr.metrics": "NDCG DCG ERR AveragePrecision ReciprocalRank Precision Recall AverageRelevantPosition RBP"
     " auc group_auc log_loss calibration_ratio expected_calibration_error",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ultr.errors import ConfigError
-from ultr.training.losses import LOSSES, lambdarank, pairwise_logistic, pointwise, resolve_loss, weighted_softmax
+from ultr.training.losses import LOSSES, _discount_change, lambdarank, pairwise_logistic, pointwise, resolve_loss, weighted_softmax
 
 RANKING = (weighted_softmax, pairwise_logistic, lambdarank)
 ALL = (*RANKING, pointwise)
@@ -90,6 +90,23 @@ def test_lambdarank_is_the_mean_over_all_orders_of_tied_rows(scores):
         for i, j in product(range(n), repeat=2):
             expected += labels[i] * abs(discount[i] - discount[j]) * softplus(scores[j] - scores[i]) / len(orders)
     assert value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n", [10, 100, 1000])
+def test_lambdarank_is_as_right_at_the_end_of_a_long_page_in_float32(n):
+    scores = torch.arange(n, 0, -1.0)
+    scores[-1] = scores[-2]  # a tie at the last two ranks
+    labels = torch.zeros(n)
+    labels[-1] = 1
+    rank = np.arange(1, n + 1)
+    discount = 1 / np.log2(1 + rank)
+    mean = discount[-2:].mean()
+    loss = np.logaddexp(0, scores.double().numpy()[:-2] - scores[-1].item())
+    expected = ((discount[:-2] - mean) * loss).sum() + (discount[-2] - discount[-1]) * log(2)
+    found = lambdarank(scores[None].requires_grad_(), labels[None], torch.ones(1, n, dtype=torch.bool))
+    assert found.item() == pytest.approx(expected, rel=1e-5)
+    tied = _discount_change(scores[None])[0, -1, -2].item()
+    assert tied == pytest.approx(discount[-2] - discount[-1], rel=1e-6)
 
 
 def test_pointwise_by_hand():
@@ -194,11 +211,15 @@ rows = st.integers(1, 6).flatmap(lambda n: st.tuples(*[st.lists(st.tuples(finite
 
 @pytest.mark.parametrize("loss", ALL)
 @settings(deadline=None, max_examples=30)
-@given(page_of=rows, width=st.integers(0, 4), junk=st.sampled_from([99.0, float("nan"), float("inf"), -1e30]))
+@given(
+    page_of=rows,
+    width=st.integers(0, 4),
+    junk=st.sampled_from([(99.0, 7.0), (float("nan"), 7.0), (99.0, float("nan")), (float("inf"), 0.0), (-1e30, 7.0)]),
+)
 def test_padding_never_changes_the_loss(loss, page_of, width, junk):
     scores, labels = map(list, zip(*page_of[0], strict=True))
     value, gradient = page(loss, scores, labels)
-    padded, padded_gradient = page(loss, scores + [junk] * width, labels + [7.0] * width, [True] * len(scores) + [False] * width)
+    padded, padded_gradient = page(loss, scores + [junk[0]] * width, labels + [junk[1]] * width, [True] * len(scores) + [False] * width)
     assert padded == pytest.approx(value, rel=1e-12, abs=1e-12)
     np.testing.assert_allclose(padded_gradient, [*gradient, *[0] * width], rtol=1e-9, atol=1e-12)
 

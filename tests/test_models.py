@@ -230,6 +230,9 @@ def test_a_head_is_evaluated_and_not_trained_on_held_out_pages():
     DLA(head=head, training=replace(QUICK, steps=4, check_every=2)).fit(LOG)
     assert Noisy.modes[0] == (False, False)  # the look before the first step
     assert {training for training, gradients in Noisy.modes if gradients} == {True}
+    Noisy.modes = []
+    DLA(head=head, training=replace(QUICK, steps=4, validation=0)).fit(LOG)
+    assert {training for training, gradients in Noisy.modes if gradients} == {True}
 
 
 def test_held_out_pages_without_a_label_still_judge_a_pointwise_loss():

@@ -69,6 +69,23 @@ def test_graded_relevance_of_the_paper():
     np.testing.assert_allclose(GradedRelevance(0.1, max_grade=31)([31, 30]), [1, 0.1 + 0.9 * (2**30 - 1) / (2**31 - 1)])
 
 
+def test_orders_whose_probabilities_sum_to_1_up_to_rounding_can_be_drawn_compressed():
+    class Rounded(FixedOrder):
+        def orders(self, cutoff):
+            orders = super().orders(cutoff)
+            return orders._replace(probability=orders.probability * 1.000004)
+
+    data = make_data([3, 2])
+    log = simulators.simulate_clicks(data, policy=Rounded(data, np.zeros(5)), n_pages=50, compressed=True)
+    assert log.counts.sum() == 50
+
+
+@pytest.mark.parametrize("top", range(1, 8))
+def test_graded_relevance_never_rounds_above_1(top):
+    for noise in np.arange(100) / 100:  # 0.2 with two grades did
+        assert GradedRelevance(noise, max_grade=top)([top])[0] <= 1
+
+
 @pytest.mark.parametrize(
     "settings", [{"noise": 1.0}, {"noise": -0.1}, {"noise": np.nan}, {"max_grade": 0}, {"noise": 0.1, "max_grade": -2}], ids=str
 )

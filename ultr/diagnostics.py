@@ -202,8 +202,10 @@ def identifiability(log: LogSource) -> Identifiability:
     """Find out which positions' propensities swaps of items can identify.
 
     The logged positions are the nodes of one side of a graph, the (query, item) pairs those of the other, and an edge stands for a
-    pair that was shown at a position. Within a connected component the clicks fix the ratios of the propensities whatever the
-    relevance of the pairs; between components they fix nothing. Without a page column `query` the item alone is the pair.
+    pair that was shown at a position. Within a connected component the click rates fix the ratios of the propensities whatever the
+    relevance of the pairs, where it is not 0; between components they fix nothing. Without a page column `query` the item alone is the
+    pair. A soft-max over the page, as in DLA, reads less: the ratios within pages. It can leave open what the rates would fix where a
+    query's pages differ in length or start, e.g. pages (a) and (b, a).
 
     Args:
         log: Pages with the column `position`. A log on disk is read chunk by chunk; what is kept are the distinct edges.

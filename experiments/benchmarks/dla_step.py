@@ -168,7 +168,12 @@ def main() -> None:
         print(f"{name:26s} {ratio:6.3f}" + (f"   target: {TARGETS[name]}" if name in TARGETS else ""))
     if arguments.write:
         machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), "torch": torch.__version__}
-        result = {"machine": {**machine, "bfloat16": flags}, "steps": arguments.steps, "cpu_ms_a_step": times, "ratios": ratios}
+        result = {
+            "machine": {**machine, "bfloat16": flags},
+            "steps": arguments.steps,
+            "cpu_ms_a_step": {precision: {name: round(value, 2) for name, value in row.items()} for precision, row in times.items()},
+            "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
+        }
         RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 

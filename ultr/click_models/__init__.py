@@ -19,5 +19,6 @@ __getattr__, __dir__, __all__ = attach(
         "SimplifiedDynamicBayesian": "simplified_dynamic_bayesian",
         "TrustBias": "trust_bias",
         "UserBrowsing": "user_browsing",
+        "fit": "fitting",
     },
 )

@@ -205,6 +205,13 @@ class ClickModel(ABC):
             sums[distinct] += np.add.reduceat(clicks, first, axis=0, dtype=np.int64)
         return sums
 
+    @classmethod
+    def _learner(cls) -> Learner:
+        """Return what learns this law from a log."""
+        raise ContractError(
+            f"{cls.__name__} cannot be fitted: ultr learns its own click models only. Give its attraction yourself, or fit one of those."
+        )
+
     def _read(self, attraction: ArrayLike, clicks: ArrayLike | None, satisfaction: ArrayLike | None, mask: ArrayLike | None) -> Pages:
         """Check the arguments; see `read_pages`."""
         if self.reads_satisfaction and satisfaction is None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
+from ultr.click_models.base import ClickModel
 from ultr.click_models.chain import ChainLaw
+from ultr.click_models.chain_learner import ChainCounts, ChainLearner
+from ultr.click_models.learning import Expected, Learner, Prior, Rows, State
+from ultr.errors import UltrWarning
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,5 +23,46 @@ class Cascade(ChainLaw):
         Craswell, Zoeter, Taylor and Ramsey (2008), WSDM, doi:10.1145/1341531.1341545.
     """
 
+    has_tails: ClassVar[bool] = False
+
     def _after_click(self, attraction: np.ndarray, satisfaction: np.ndarray | None, position: np.ndarray) -> float:
         return 0.0
+
+    @classmethod
+    def _counted(cls, law: ClickModel | None, counts: ChainCounts, prior: Prior) -> State:
+        return State(cls(), prior.rate(counts.clicks, counts.examined))
+
+    def _maximised(self, counts: ChainCounts, state: State) -> Expected:
+        return Expected(self, counts.clicks, counts.examined)
+
+    @classmethod
+    def _learner(cls) -> Learner:
+        return _FirstClicks(cls)
+
+
+class _FirstClicks(ChainLearner):
+    """Reads each page down to its first click, and remembers how many pages have more."""
+
+    def __init__(self, law: type[Cascade]) -> None:
+        super().__init__(law)
+        self._pages, self._ruled_out = 0, 0.0
+
+    def add(self, rows: Rows) -> None:
+        clicked = rows.clicked
+        page = rows.page_of(clicked)
+        again = np.append(False, page[1:] == page[:-1])[: len(page)]
+        click = np.zeros(len(rows.click), dtype=np.int8)
+        click[clicked[~again]] = 1
+        self._pages += len(rows.offsets) - 1
+        self._ruled_out += len(np.unique(page[again]))
+        super().add(replace(rows, click=click))
+
+    def start(self, law: ClickModel | None, prior: Prior, n_rates: int) -> State:
+        if self._ruled_out:
+            warnings.warn(
+                f"Cascade rules out more than one click a page: {self._ruled_out:.0f} of {self._pages} pages have more, and are read down"
+                " to the first. Their log-likelihood is -inf; DependentClick is the cascade that goes on.",
+                UltrWarning,
+                stacklevel=4,
+            )
+        return super().start(law, prior, n_rates)

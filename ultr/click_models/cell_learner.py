@@ -12,6 +12,7 @@ from ultr.click_models.learning import Expected, Learner, Prior, Rows, State, lo
 from ultr.data.counts import CellCounts
 
 _START = 0.95  # examination of the context clicked most; 1 would never move, and its odds decide how fast the scale settles
+_BLOCK = 1 << 15  # cells gone through at a time: they stay in the cache
 _FLOOR = 1e-3  # smallest examination to start from; 0 would never move
 
 
@@ -38,13 +39,21 @@ class CellLearner(Learner):
         """Sum up what has been counted, for `n_rates` rates."""
         self.rate, self.context, self.shown, self.clicks = self._counts.cells()
         self.skips = self.shown - self.clicks
+        self._starts = np.flatnonzero(np.diff(self.rate, prepend=-1))  # cells stand by rate
         self.n_rates, self.n_contexts = n_rates, self.complete(int(self.context.max(initial=-1)) + 1)
         self.clicks_of_rate, self.shown_of_rate = self.by_rate(self.clicks), self.by_rate(self.shown)
         self.clicks_of_context, self.shown_of_context = self.by_context(self.clicks), self.by_context(self.shown)
 
+    def relative(self, examination: np.ndarray) -> np.ndarray:
+        """Divide by the first context that was shown; NaN where none was, shape [C]."""
+        theta = np.where(self.shown_of_context > 0, examination[: self.n_contexts], np.nan)
+        return theta / theta[np.argmax(self.shown_of_context > 0)]
+
     def by_rate(self, values: np.ndarray) -> np.ndarray:
         """Sum values of the cells by rate, shape [U]."""
-        return np.bincount(self.rate, values, self.n_rates)
+        out = np.zeros(self.n_rates)
+        out[self.rate[self._starts]] = np.add.reduceat(values, self._starts) if len(values) else 0
+        return out
 
     def by_context(self, values: np.ndarray) -> np.ndarray:
         """Sum values of the cells by context, shape [C]."""
@@ -108,11 +117,17 @@ class ExaminationLearner(CellLearner):
     def expect(self, state: State) -> Expected:
         """Expect how often rows were examined."""
         theta, a = self.examination(state.law), state.attraction
-        seen, attraction = theta[self.context], a[self.rate]
-        p = seen * attraction
-        quiet = 1 - p
-        examined = np.divide(self.skips * (seen - p), quiet, out=np.zeros_like(p), where=quiet > 0)
-        likelihood = log_sum(self.clicks_of_context, theta[: self.n_contexts]) + log_sum(self.clicks_of_rate, a) + log_sum(self.skips, quiet)
+        examined, likelihood = np.zeros(len(self.rate)), 0.0
+        for at in range(0, len(examined), _BLOCK):
+            some = slice(at, at + _BLOCK)
+            seen, skips, quiet = theta.take(self.context[some]), self.skips[some], a.take(self.rate[some])
+            quiet *= seen
+            seen -= quiet  # examined and not attracted
+            np.subtract(1, quiet, out=quiet)
+            likelihood += log_sum(skips, quiet)
+            seen *= skips
+            np.divide(seen, quiet, out=examined[some], where=quiet > 0)
+        likelihood += log_sum(self.clicks_of_context, theta[: self.n_contexts]) + log_sum(self.clicks_of_rate, a)
         new, shown = theta.copy(), self.shown_of_context
         np.divide(self.clicks_of_context + self.by_context(examined), shown, out=new[: self.n_contexts], where=shown > 0)
         tried = self.clicks_of_rate + self.by_rate(examined)

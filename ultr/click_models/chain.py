@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ultr.click_models.base import ClickModel
+from ultr.click_models.chain_learner import ChainCounts, ChainLearner
+from ultr.click_models.learning import Expected, Learner, Prior, State, log_sum
 from ultr.click_models.pages import Pages
 
 _CELLS = 1 << 16  # cells worked on at a time: they stay in the cache
@@ -23,6 +26,9 @@ class ChainLaw(ClickModel):
     e = h_k after a click and e = g e_k (1 - a_k) / (1 - e_k a_k) after a skip.
     """
 
+    skips_go_on: ClassVar[bool] = True  # after a skip the user always goes on
+    has_tails: ClassVar[bool] = True  # somebody who clicked may go on
+
     @abstractmethod
     def _after_click(self, attraction: np.ndarray, satisfaction: np.ndarray | None, position: np.ndarray) -> np.ndarray | float:
         """P(the user goes on | row clicked): arrays of one shape, or shapes that broadcast; `position` counts from 0."""
@@ -30,6 +36,24 @@ class ChainLaw(ClickModel):
     def _after_skip(self) -> float:
         """P(the user goes on | row examined and skipped)."""
         return 1.0
+
+    @classmethod
+    @abstractmethod
+    def _counted(cls, law: ClickModel | None, counts: ChainCounts, prior: Prior) -> State:
+        """Where learning starts, from what is known for certain; with the parameters of `law` where there is one."""
+
+    @abstractmethod
+    def _maximised(self, counts: ChainCounts, state: State) -> Expected:
+        """Make the expected counts most likely; the log-likelihood is left to the learner."""
+
+    def _log_went_on(self, known: ChainCounts, state: State) -> float:
+        """Log-probability of what is known about going on after clicks."""
+        goes_on = self._after_click(state.attraction, state.satisfaction, np.zeros(len(state.attraction), dtype=np.intp))
+        return log_sum(known.went_on, np.broadcast_to(goes_on, known.went_on.shape))
+
+    @classmethod
+    def _learner(cls) -> Learner:
+        return ChainLearner(cls)
 
     def conditional(
         self, attraction: ArrayLike, clicks: ArrayLike, satisfaction: ArrayLike | None = None, mask: ArrayLike | None = None

@@ -87,33 +87,31 @@ class ChainLearner(Learner):
     def __init__(self, law: type[ChainLaw]) -> None:
         self._law = law
         self._clicks, self._examined, self._asked, self._went_on, self._asked_at, self._went_on_at = (_Sums() for _ in range(6))
-        self._skips_passed = 0.0
+        self._skips_passed, self._positions = 0.0, 0
         self._pieces: dict[int, list[Tails]] = {}
 
     def add(self, rows: Rows) -> None:
         """Count the known part of each page, and keep the rest."""
-        clicked, pages, n = rows.clicked, rows.page, len(rows.offsets) - 1
-        weight = None if rows.weight is None else rows.weight[pages]
+        clicked, page = rows.clicked, rows.page_of(rows.clicked)
+        self._positions = max(self._positions, int(rows.position.max(initial=-1)) + 1)
         start, end = rows.offsets[:-1], rows.offsets[1:] - 1
         last = start - 1
-        last[pages[clicked]] = clicked  # of equal pages the last one wins
+        last[page] = clicked  # of the clicks on a page the last one wins
         none = last < start
-        known = np.where(none & (self._law.skips_go_on | (end < start)), end, last)  # who never stops skipping has seen a page without clicks
-        seen = np.arange(len(pages)) <= rows.of_pages(known)
-        self._examined.add(rows.rate[seen], None if weight is None else weight[seen])
-        self._clicks.add(rows.rate[clicked], None if weight is None else weight[clicked])
+        known = np.where(none & self._law.skips_go_on, end, last)  # who never stops skipping has seen all of a page without clicks
+        self._examined.add(*_weighted(rows, rows.rate, _rows_upto(rows, known)))
+        weights = None if rows.weight is None else rows.weight[page]
+        self._clicks.add(rows.rate[clicked], weights)
         for rates, positions, some in (
-            (self._asked, self._asked_at, clicked < end[pages[clicked]]),
-            (self._went_on, self._went_on_at, clicked < last[pages[clicked]]),
+            (self._asked, self._asked_at, clicked < end[page]),
+            (self._went_on, self._went_on_at, clicked < last[page]),
         ):
-            some_clicks = clicked[some]
-            weights = None if weight is None else weight[some_clicks]
-            rates.add(rows.rate[some_clicks], weights)
-            positions.add(rows.position[some_clicks], weights)
+            some_weights = None if weights is None else weights[some]
+            rates.add(rows.rate[clicked[some]], some_weights)
+            positions.add(rows.position[clicked[some]], some_weights)
         passed = np.where(none, 0, last - start)  # rows above the last click
-        all_passed = passed.sum() if rows.weight is None else passed @ rows.weight
-        clicks_passed = (clicked < last[pages[clicked]]) if weight is None else weight[clicked] * (clicked < last[pages[clicked]])
-        self._skips_passed += float(all_passed - clicks_passed.sum())
+        passed -= np.bincount(page, minlength=len(start)) - ~none  # that were skipped
+        self._skips_passed += float(passed.sum() if rows.weight is None else passed @ rows.weight)
         if self._law.has_tails:
             self._keep_tails(rows, known, end, none)
 
@@ -135,17 +133,19 @@ class ChainLearner(Learner):
 
     def start(self, law: ClickModel | None, prior: Prior, n_rates: int) -> State:
         """Start from what is known, as if users stopped after their last click."""
-        size = len(self._asked_at.upto(max(len(self._asked_at.values), 1)))
         self._known = ChainCounts(
-            *(sums.upto(n_rates) for sums in (self._clicks, self._examined, self._asked, self._went_on)),
-            self._asked_at.upto(size),
-            self._went_on_at.upto(size),
-            self._skips_passed,
-            self._skips_passed,
+            clicks=self._clicks.upto(n_rates),
+            examined=self._examined.upto(n_rates),
+            asked=self._asked.upto(n_rates),
+            went_on=self._went_on.upto(n_rates),
+            asked_at=self._asked_at.upto(self._positions),
+            went_on_at=self._went_on_at.upto(self._positions),
+            asked_after_skip=self._skips_passed,
+            went_on_after_skip=self._skips_passed,
         )
         self._blocks = list(_blocks(self._pieces, max(_CELLS, n_rates)))
         self._pieces = {}
-        return self._law._counted(law, self._known, prior)  # type: ignore[arg-type]
+        return self._law._counted(law, self._known, prior)
 
     def expect(self, state: State) -> Expected:
         """Expect what users saw and did below their last clicks."""
@@ -182,6 +182,19 @@ class ChainLearner(Learner):
             went_on_after_skip=went_on_after_skip,
         )
         return counts, likelihood
+
+
+def _rows_upto(rows: Rows, last: np.ndarray) -> np.ndarray:
+    """Return True for the rows of each page down to row `last` [P] of the piece, shape [N]."""
+    if rows.length:
+        slot = (last - rows.offsets[:-1]).astype(np.int32)
+        return (np.arange(rows.length, dtype=np.int32) <= slot[:, None]).reshape(-1)
+    return np.arange(rows.offsets[-1]) <= rows.of_pages(last)
+
+
+def _weighted(rows: Rows, numbers: np.ndarray, some: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the numbers of some rows, and what each counts."""
+    return numbers[some], None if rows.weight is None else rows.of_pages(rows.weight)[some]
 
 
 def expected_tails(tails: Tails, state: State) -> tuple[np.ndarray, np.ndarray]:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from ultr.click_models.base import ClickModel
 from ultr.click_models.chain import ChainLaw
+from ultr.click_models.chain_learner import ChainCounts
+from ultr.click_models.learning import Expected, Prior, State
 from ultr.click_models.parameters import probability
+
+_START = (0.9, 0.7, 0.4)  # where learning starts
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +41,7 @@ class ClickChain(ChainLaw):
     tau_skip: float
     tau_click_irrelevant: float
     tau_click_relevant: float
+    skips_go_on: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for name in ("tau_skip", "tau_click_irrelevant", "tau_click_relevant"):
@@ -45,3 +52,30 @@ class ClickChain(ChainLaw):
 
     def _after_skip(self) -> float:
         return self.tau_skip
+
+    @classmethod
+    def _counted(cls, law: ClickModel | None, counts: ChainCounts, prior: Prior) -> State:
+        return State(cls(*_START) if law is None else law, prior.rate(counts.clicks, counts.examined))
+
+    def _maximised(self, counts: ChainCounts, state: State) -> Expected:
+        """Whether a clicked row was relevant is hidden: it is a second try of its attraction, judged by whether the user went on."""
+        a = state.attraction
+        goes_on = self._after_click(a, None, a)
+        stopped = counts.asked - counts.went_on
+        relevant_on = counts.went_on * _share(a * self.tau_click_relevant, goes_on)
+        relevant_off = stopped * _share(a * (1 - self.tau_click_relevant), 1 - goes_on)
+        relevant, on = float((relevant_on + relevant_off).sum()), float(relevant_on.sum())
+        law = ClickChain(
+            _rate(counts.went_on_after_skip, counts.asked_after_skip, self.tau_skip),
+            _rate(float(counts.went_on.sum()) - on, float(counts.asked.sum()) - relevant, self.tau_click_irrelevant),
+            _rate(on, relevant, self.tau_click_relevant),
+        )
+        return Expected(law, counts.clicks + relevant_on + relevant_off, counts.examined + counts.asked)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+def _rate(went_on: float, asked: float, otherwise: float) -> float:
+    return min(1.0, max(0.0, went_on / asked)) if asked > 0 else otherwise

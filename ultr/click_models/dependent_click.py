@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ultr.click_models.base import ClickModel
 from ultr.click_models.chain import ChainLaw
+from ultr.click_models.chain_learner import ChainCounts
+from ultr.click_models.learning import Expected, Prior, State, log_sum
 from ultr.click_models.pages import Pages, by_position
 from ultr.click_models.parameters import probabilities_by_position
 
@@ -41,3 +44,16 @@ class DependentClick(ChainLaw):
         pages = super()._read(attraction, clicks, satisfaction, mask)
         by_position("continuation", self.continuation, pages)
         return pages
+
+    @classmethod
+    def _counted(cls, law: ClickModel | None, counts: ChainCounts, prior: Prior) -> State:
+        start = cls((counts.went_on_at + 1) / (counts.asked_at + 2)) if law is None else law
+        return State(start, prior.rate(counts.clicks, counts.examined))
+
+    def _maximised(self, counts: ChainCounts, state: State) -> Expected:
+        new, asked = self.continuation.copy(), counts.asked_at
+        np.divide(counts.went_on_at, asked, out=new[: len(asked)], where=asked > 0)
+        return Expected(DependentClick(np.minimum(new, 1)), counts.clicks, counts.examined)
+
+    def _log_went_on(self, known: ChainCounts, state: State) -> float:
+        return log_sum(known.went_on_at, self.continuation[: len(known.went_on_at)])

@@ -7,8 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from ultr.click_models.base import ClickModel
 from ultr.click_models.chain import ChainLaw
+from ultr.click_models.chain_learner import ChainCounts
+from ultr.click_models.learning import Expected, Prior, State
 from ultr.click_models.parameters import probability
+
+_START = 0.9  # continuation that learning starts from
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +33,7 @@ class DynamicBayesian(ChainLaw):
     """
 
     continuation: float
+    skips_go_on: ClassVar[bool] = False
     reads_satisfaction: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -38,3 +44,17 @@ class DynamicBayesian(ChainLaw):
 
     def _after_skip(self) -> float:
         return self.continuation
+
+    @classmethod
+    def _counted(cls, law: ClickModel | None, counts: ChainCounts, prior: Prior) -> State:
+        start = cls(_START) if law is None else law
+        return State(start, prior.rate(counts.clicks, counts.examined), prior.rate(counts.asked - counts.went_on, counts.asked))
+
+    def _maximised(self, counts: ChainCounts, state: State) -> Expected:
+        """Who stopped after a click was satisfied with probability s / (1 - gamma (1 - s)); all others were asked for patience."""
+        s = state.satisfaction
+        satisfied = (counts.asked - counts.went_on) * s / (1 - self.continuation * (1 - s))  # type: ignore[operator]
+        asked = counts.asked_after_skip + float((counts.asked - satisfied).sum())
+        went_on = counts.went_on_after_skip + float(counts.went_on.sum())
+        law = DynamicBayesian(min(1.0, went_on / asked)) if asked > 0 else self
+        return Expected(law, counts.clicks, counts.examined, satisfied=satisfied, judged=counts.asked)

@@ -41,21 +41,25 @@ class Rows:
     weight: np.ndarray | None = None
 
     @cached_property
-    def page(self) -> np.ndarray:
-        """Page of each row, shape [N]."""
-        return self.of_pages(np.arange(len(self.offsets) - 1))
+    def length(self) -> int | None:
+        """Rows of each page; None where pages differ."""
+        lengths = np.diff(self.offsets)
+        return int(lengths[0]) if len(lengths) and lengths.min() == lengths.max() else None
 
     @cached_property
     def clicked(self) -> np.ndarray:
         """Rows that were clicked, rising."""
         return np.flatnonzero(self.click)
 
+    def page_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the page of each of these rows [n]."""
+        return rows // self.length if self.length else np.searchsorted(self.offsets, rows, side="right") - 1
+
     def of_pages(self, values: np.ndarray) -> np.ndarray:
         """Repeat values of the pages [P] on their rows, shape [N]."""
-        lengths = np.diff(self.offsets)
-        if len(lengths) and lengths.min() == lengths.max():
-            return np.broadcast_to(values[:, None], (len(lengths), lengths[0])).reshape(-1)
-        return np.repeat(values, lengths)
+        if self.length is not None:
+            return np.broadcast_to(values[:, None], (len(values), self.length)).reshape(-1)
+        return np.repeat(values, np.diff(self.offsets))
 
     def weighted(self, weight: np.ndarray) -> Rows:
         """Return the rows of pages that count `weight` [P] each."""
@@ -78,7 +82,7 @@ class Expected:
     law: ClickModel
     attracted: np.ndarray
     tried: np.ndarray
-    log_likelihood: float
+    log_likelihood: float = 0.0
     satisfied: np.ndarray | None = None
     judged: np.ndarray | None = None
 
@@ -103,6 +107,10 @@ class Learner(ABC):
     def normalised(self, state: State) -> State:
         """Return the state in the form in which it is reported: laws that leave a scale open choose one."""
         return state
+
+    def propensity(self, law: ClickModel) -> np.ndarray | None:
+        """Return P(examined) by position relative to the first one shown, NaN where no row was shown; None where it is more than that."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -180,7 +188,7 @@ def learn(learner: Learner, state: State, prior: Prior, n_rows: float, max_iter:
 def log_sum(times: np.ndarray, p: np.ndarray) -> float:
     """Return the sum of times * log(p), where nothing that never happened counts, whatever its probability."""
     if p.min(initial=1) > 0:
-        return float(times @ np.log(p))
+        return float((times * np.log(p)).sum())  # no BLAS: its threads would cost more than they save
     with np.errstate(divide="ignore"):
         return float((times[times > 0] * np.log(p[times > 0])).sum())
 
@@ -216,8 +224,11 @@ def positions_of(log: ClickLog, by: str) -> np.ndarray:
     Raises:
         LogError: positions do not rise within a page. Clicks were made on another order then.
     """
+    position, lengths = log.columns.get("position"), log.lengths
+    equal = position is not None and len(lengths) > 0 and lengths.min() == lengths.max()
+    if equal and (position.reshape(len(lengths), -1) == np.arange(lengths[0])).all():
+        return position
     places = slots(log.offsets)
-    position = log.columns.get("position")
     if position is None or np.array_equal(position, places):
         return places
     falls = np.flatnonzero((position[1:] <= position[:-1]) & (places[1:] > 0)) + 1
@@ -238,5 +249,5 @@ def positions_of(log: ClickLog, by: str) -> np.ndarray:
 def padded(rows: Rows, values: np.ndarray, width: int) -> np.ndarray:
     """Lay values of rows [N] out by page and position, shape [P, width], 0 where no row is shown."""
     out = np.zeros((len(rows.offsets) - 1, width), dtype=values.dtype)
-    out[rows.page, rows.position] = values
+    out[rows.of_pages(np.arange(len(out))), rows.position] = values
     return out

@@ -52,8 +52,11 @@ class _PositionLearner(ExaminationLearner):
         return PositionBased(examination)
 
     def examination(self, law: ClickModel) -> np.ndarray:
-        return law.examination  # type: ignore[attr-defined, no-any-return]
+        return law.examination  # type: ignore[attr-defined]
 
     def filled(self, examination: np.ndarray, known: np.ndarray) -> np.ndarray:
         above = np.maximum.accumulate(np.where(known, np.arange(len(known)), int(np.argmax(known))))
         return examination[above]  # a position without rows is taken for the one above it
+
+    def propensity(self, law: ClickModel) -> np.ndarray:
+        return self.relative(self.examination(law))

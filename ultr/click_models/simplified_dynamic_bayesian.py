@@ -7,7 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ultr.click_models.base import ClickModel
 from ultr.click_models.chain import ChainLaw
+from ultr.click_models.chain_learner import ChainCounts
+from ultr.click_models.learning import Expected, Prior, State
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,3 +25,10 @@ class SimplifiedDynamicBayesian(ChainLaw):
 
     def _after_click(self, attraction: np.ndarray, satisfaction: np.ndarray, position: np.ndarray) -> np.ndarray:  # type: ignore[override]
         return 1 - satisfaction
+
+    @classmethod
+    def _counted(cls, law: ClickModel | None, counts: ChainCounts, prior: Prior) -> State:
+        return State(cls(), prior.rate(counts.clicks, counts.examined), prior.rate(counts.asked - counts.went_on, counts.asked))
+
+    def _maximised(self, counts: ChainCounts, state: State) -> Expected:
+        return Expected(self, counts.clicks, counts.examined, satisfied=counts.asked - counts.went_on, judged=counts.asked)

@@ -115,6 +115,9 @@ class _TrustLearner(CellLearner):
         relevant, other = _rates(state.law)
         return State(_law(relevant, other, np.maximum(relevant, other)), state.attraction)
 
+    def propensity(self, law: ClickModel) -> np.ndarray:
+        return self.relative(law.examination)  # type: ignore[attr-defined]
+
 
 def _rates(law: ClickModel) -> tuple[np.ndarray, np.ndarray]:
     """P(click) of relevant and of other rows, each of shape [K]."""

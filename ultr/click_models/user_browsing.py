@@ -144,7 +144,7 @@ class UserBrowsing(ClickModel):
             last[0] = 1
             for k in range(pages.width):
                 theta = self.examination[k, : k + 1]
-                reached[k] = theta @ last[: k + 1]
+                np.einsum("r,rb->b", theta, last[: k + 1], out=reached[k])
                 last[: k + 1] *= 1 - theta[:, None] * a[k]
                 last[k + 1] = reached[k] * a[k]
             out[some] = reached.T

@@ -56,21 +56,10 @@ class Pairs:
             LogError: the page column is missing, or an item number is negative.
         """
         queries, items = self._query_numbers(log, by, grow=True), self._item_numbers(log, grow=True)
-        size = max(len(self._pair_of_item), int(items.max(initial=-1)) + 1)
-        self._pair_of_item = np.pad(self._pair_of_item, (0, size - len(self._pair_of_item)), constant_values=-1)
-        owner = np.full(size, -1, dtype=np.int32)
-        owner[items] = queries
-        new = np.flatnonzero((self._pair_of_item < 0) & (owner >= 0))
-        self._pair_of_item[new] = self._append(owner[new], new)
         pair = self._find(queries, items)
-        missing = np.flatnonzero(pair < 0)
-        if len(missing):
-            import pandas as pd
-
-            keys = pd.Index(np.unique(_keys(queries[missing], items[missing])))
-            self._others = self._others.append(keys)
-            self._pair_of_other = np.append(self._pair_of_other, self._append(keys.to_numpy() >> 32, keys.to_numpy() & 0xFFFFFFFF))
-            pair[missing] = self._find(queries[missing], items[missing])
+        if pair.min(initial=0) < 0:
+            self._register(queries, items, np.flatnonzero(pair < 0))
+            pair = self._find(queries, items)
         return pair
 
     def find(self, log: ClickLog, by: str) -> np.ndarray:
@@ -114,16 +103,38 @@ class Pairs:
         self.item = np.append(self.item, items.astype(np.int32))
         return np.arange(first, len(self), dtype=np.int32)
 
+    def _register(self, queries: np.ndarray, items: np.ndarray, rows: np.ndarray) -> None:
+        """Number the pairs of these rows: an item's first pair in a table, the others among the keys."""
+        import pandas as pd
+
+        queries, items = queries[rows], items[rows]
+        size = max(len(self._pair_of_item), int(items.max()) + 1)
+        self._pair_of_item = np.pad(self._pair_of_item, (0, size - len(self._pair_of_item)), constant_values=-1)
+        owner = np.full(size, -1, dtype=np.int32)
+        owner[items] = queries
+        new = np.flatnonzero((self._pair_of_item < 0) & (owner >= 0))
+        self._pair_of_item[new] = self._append(owner[new], new)
+        other = self.query[self._pair_of_item[items]] != queries
+        keys = pd.unique(_keys(queries[other], items[other]))
+        self._others = self._others.append(pd.Index(keys))
+        self._pair_of_other = np.append(self._pair_of_other, self._append(keys >> 32, keys & 0xFFFFFFFF))
+
     def _find(self, queries: np.ndarray, items: np.ndarray) -> np.ndarray:
-        if not len(self):
-            return np.full(len(items), -1, dtype=np.int32)
-        pair = self._pair_of_item.take(items, mode="clip")
-        odd = np.flatnonzero((self.query.take(pair, mode="clip") != queries) | (self.item.take(pair, mode="clip") != items) | (pair < 0))
-        if len(odd):
+        size = len(self._pair_of_item)
+        if items.min(initial=0) < 0 or items.max(initial=-1) >= size:
+            known = np.flatnonzero((items >= 0) & (items < size))
+            pair = np.full(len(items), -1, dtype=np.int32)
+            pair[known] = self._find(queries[known], items[known])
+            return pair
+        pair = self._pair_of_item.take(items)
+        other = self.query.take(pair, mode="clip") != queries
+        other |= pair < 0
+        if other.any():
             import pandas as pd
 
-            at = self._others.get_indexer(pd.Index(_keys(queries[odd], items[odd])))
-            pair[odd] = np.where(at >= 0, np.append(self._pair_of_other, -1)[at], -1)
+            rows = np.flatnonzero(other)
+            at = self._others.get_indexer(pd.Index(_keys(queries[rows], items[rows])))
+            pair[rows] = np.append(self._pair_of_other, np.int32(-1))[at]
         return pair
 
     def _query_numbers(self, log: ClickLog, by: str, grow: bool) -> np.ndarray:

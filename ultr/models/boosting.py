@@ -28,10 +28,13 @@ _NO_SPLIT = (
 )
 
 
+Gradients = tuple[np.ndarray, np.ndarray]
+
+
 class Objective(Protocol):
     """A loss of the scores of all rows of the training set."""
 
-    def gradients(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def gradients(self, scores: np.ndarray) -> Gradients:
         """Return gradient and second derivative of each row, each [D]; called once a round."""
 
     def loss(self, scores: np.ndarray) -> float:
@@ -159,49 +162,73 @@ def boost(
     Warns:
         UltrWarning: no tree has a split.
     """
-    watched: list[tuple[int, float]] = []
-    held_out: list[tuple[int, float]] = []
-
-    def gradients(scores: np.ndarray, _: lightgbm.Dataset) -> tuple[np.ndarray, np.ndarray]:
-        if booster.current_iteration() % _WATCH == 0:
-            watched.append((booster.current_iteration(), objective.loss(scores)))  # type: ignore[union-attr]
-        return objective.gradients(scores)  # type: ignore[union-attr]
-
-    best, best_round, learned, splits = np.inf, 0, None, False
-    with _refusals():
+    run = _Run(boosting.patience, validation[1] if validation is not None else None, propensity)
+    with _lightgbm_in_quiet():
         booster = lightgbm.Booster(dict(settings), train)
         if validation is not None:
             booster.add_valid(validation[0], "validation")
-        for round_ in range(1, boosting.rounds + 1):
-            empty = booster.update(fobj=None if objective is None else gradients)
-            splits = splits or not empty
-            if validation is not None:
-                held_out.append((booster.current_iteration(), _loss(booster, validation[1])))
-                if held_out[-1][1] < best:
-                    best, best_round, learned = held_out[-1][1], round_, propensity()
-                    kept = booster.current_iteration()
-                if boosting.patience is not None and round_ - best_round >= boosting.patience:
-                    break
-    if validation is None:
-        kept, learned = booster.current_iteration(), propensity()
-    if not splits:
+        for _ in range(boosting.rounds):
+            empty = booster.update(fobj=None if objective is None else run.watching(objective, booster))
+            if run.is_over(booster, empty):
+                break
+    if not run.has_splits:
         warnings.warn(_NO_SPLIT.format(train.num_data()), UltrWarning, stacklevel=4)
-    return Boosted(booster.model_to_string(num_iteration=kept), Curve(watched, held_out, kept), learned)
+    return Boosted(booster.model_to_string(num_iteration=run.kept), Curve(run.watched, run.held_out, run.kept), run.propensity)
 
 
-def _loss(booster: lightgbm.Booster, loss: Callable[[np.ndarray], float]) -> float:
-    """Return the loss of the validation set's scores."""
-    [(_, _, value, *_)] = booster.eval_valid(lambda scores, _: ("loss", loss(scores), False))
-    return float(value)
+class _Run:
+    """What is noted round by round.
+
+    Args:
+        patience: Rounds without a better loss before it is over; None never is.
+        loss: Loss of the scores of the validation set; None where nothing is held out, then the last round is the best.
+        learned: Returns the propensities as they are.
+    """
+
+    def __init__(self, patience: int | None, loss: Callable[[np.ndarray], float] | None, learned: Callable[[], np.ndarray | None]) -> None:
+        self.watched: list[tuple[int, float]] = []
+        self.held_out: list[tuple[int, float]] = []
+        self.kept, self.has_splits = 0, False
+        self.propensity: np.ndarray | None = None
+        self._patience, self._loss, self._learned = patience, loss, learned
+        self._best, self._since = np.inf, 0
+
+    def watching(self, objective: Objective, booster: lightgbm.Booster) -> Callable[[np.ndarray, lightgbm.Dataset], Gradients]:
+        """Return the objective as LightGBM calls it; every few rounds its loss is noted."""
+
+        def gradients(scores: np.ndarray, _: lightgbm.Dataset) -> Gradients:
+            if booster.current_iteration() % _WATCH == 0:
+                self.watched.append((booster.current_iteration(), objective.loss(scores)))
+            return objective.gradients(scores)
+
+        return gradients
+
+    def is_over(self, booster: lightgbm.Booster, empty: bool) -> bool:
+        """Note a round, and say whether it was the last one."""
+        self.has_splits |= not empty
+        loss = -np.inf
+        if self._loss is not None:
+            held_out = self._loss
+            [(_, _, loss, *_)] = booster.eval_valid(lambda scores, _: ("loss", held_out(scores), False))
+            self.held_out.append((booster.current_iteration(), float(loss)))
+        self._since += 1
+        if loss < self._best or self._loss is None:
+            self._best, self._since = loss, 0
+            self.kept, self.propensity = booster.current_iteration(), self._learned()
+        return self._patience is not None and self._since >= self._patience
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """Turn what LightGBM refuses into ConfigError."""
+def _lightgbm_in_quiet() -> Iterator[None]:
+    """Turn what LightGBM refuses into ConfigError, and leave its log level as it is in a new process: it keeps the last one it was told."""
     try:
         yield
     except lightgbm.basic.LightGBMError as error:
         raise ConfigError(f"LightGBM refuses this: {error}") from error
+    finally:
+        silent = {"verbosity": -1, "objective": "none", "num_threads": 1, "min_data_in_bin": 1, "feature_pre_filter": False}
+        two_rows = lightgbm.Dataset(np.arange(2.0)[:, None], np.zeros(2), params=silent)
+        lightgbm.Booster(silent, two_rows).reset_parameter({"verbosity": 1})
 
 
 def _safe_names(names: Sequence[str] | None) -> list[str] | None:

@@ -77,15 +77,24 @@ def _arrays(log: ClickLog) -> dict[str, np.ndarray]:
 
 @contextmanager
 def untouched_generators(by: str) -> Iterator[None]:
-    """Raise ContractError if a block draws from Python's, NumPy's or torch's global random generator, or sets it."""
-    before = _generators()
+    """Raise ContractError if a block draws from Python's, NumPy's or torch's global random generator, or sets it.
+
+    A block that loads a package for the first time is not judged: some draw while they are imported.
+    """
+    before, packages = _generators(), _packages()
     yield
+    if _packages() != packages:
+        return
     for name, state in _generators().items():
         demand(
             state == before.get(name, state),
             f"{by} draws from or sets {name}'s global random generator: use the seed or rng it is given (ultr.random.generator;"
             " for torch, ultr.training.seeding.seeded_torch).",
         )
+
+
+def _packages() -> set[str]:
+    return {name.partition(".")[0] for name in list(sys.modules)}
 
 
 def _generators() -> dict[str, object]:

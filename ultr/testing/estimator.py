@@ -86,7 +86,7 @@ def check_estimator(estimator: Estimator, log: ClickLog | None = None) -> None:
     check_log()
     _demand_same(name, log, predictions[0], predictions[1], "a second fit with the same seed", rounding=0)
     _demand_same(name, log, predictions[0], predictions[2], "a fit on the same log in chunks")
-    with calling(f"{name}.fit with another seed"):
+    with untouched_generators(f"{name}.fit"), calling(f"{name}.fit with another seed"):
         estimator.fit(log, seed=1)
     _check_pages_alone(name, fits[0], log, predictions[0])
     _check_saved(name, fits[0], log, predictions[0])

@@ -124,13 +124,13 @@ def _discount_change(scores: Tensor) -> Tensor:
     """Expected |discount_i - discount_j| of each pair, shape [B, L, L], when rows of equal score stand in random order."""
     tied = scores[:, None, :] == scores[:, :, None]
     above, size = (scores[:, None, :] > scores[:, :, None]).sum(-1), tied.sum(-1)
-    rank = torch.arange(1, scores.shape[1] + 1, dtype=scores.dtype, device=scores.device)
+    rank = torch.arange(1, scores.shape[1] + 1, dtype=torch.float64, device=scores.device)  # float32 sums would drown the changes far down
     sums = torch.stack([1 / torch.log2(1 + rank), rank / torch.log2(1 + rank)]).cumsum(-1)
     sums = torch.nn.functional.pad(sums, (1, 0))
     total, moment = sums[:, above + size] - sums[:, above]  # over the ranks that the rows of a tie share
     mean = total / size.clamp(min=1)
     within = 2 * ((2 * above + size + 1) * total - 2 * moment) / (size * (size - 1)).clamp(min=1)  # mean over pairs of these ranks
-    return torch.where(tied, within[:, :, None], (mean[:, :, None] - mean[:, None, :]).abs())
+    return torch.where(tied, within[:, :, None], (mean[:, :, None] - mean[:, None, :]).abs()).to(scores.dtype)
 
 
 LOSSES: dict[str, Loss] = {"softmax": weighted_softmax, "pairwise": pairwise_logistic, "lambdarank": lambdarank, "pointwise": pointwise}

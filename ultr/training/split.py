@@ -14,7 +14,7 @@ def validation_pages(log: ClickLog, share: float, seed: int) -> np.ndarray:
     Args:
         log: Pages without a page column `query` are split by their `page` id, without that by their number.
         share: Share of the queries, in [0, 1); at least one query where it is above 0, and at least one is left for training.
-        seed: Which queries. A log and its compressed form give the same queries.
+        seed: Which queries. With a page column `query`, a log and its compressed form give the same queries.
 
     Returns:
         True on validation pages, shape [P]; all False where there is a single query.

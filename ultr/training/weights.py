@@ -13,7 +13,7 @@ def inverse_propensity(clicks: Tensor, propensity: Tensor, *, clip: float | None
 
     Args:
         clicks: Clicks or other non-negative labels, dimensionless, 0 in the padding, shape [B, L].
-        propensity: P(observed) in (0, 1], shape [B, L]; detached here. Read only where there is a click.
+        propensity: P(observed) in (0, 1], shape [B, L]; detached here. Read where there is a click, and for "first" in the first column.
         clip: Largest weight, above 0, applied to 1 / propensity before normalising; a floor M on the propensity is clip = 1 / M.
         normalise: None; "first" (times the propensity of the page's first row); "self" (divided by the mean weight of the clicks
             given); or that mean weight itself, where it was computed once over a whole log (`mean_weight`).

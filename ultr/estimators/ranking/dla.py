@@ -19,7 +19,6 @@ from ultr.models.linear import Linear
 from ultr.models.network import Model
 from ultr.models.positions import PositionLogits
 from ultr.models.ranker import NeuralRanker
-from ultr.propensity.evaluate import by_position
 from ultr.training.batch import Batch
 from ultr.training.labels import labels_of
 from ultr.training.losses import weighted_softmax
@@ -129,4 +128,25 @@ def _curve(head: nn.Module, log: ClickLog) -> np.ndarray:
             relative[log.offsets[start] : log.offsets[start + len(batch)]] = (
                 (logits_of_rows - logits_of_rows[:, :1]).exp()[batch.mask].numpy()
             )
-    return by_position(log, relative)
+    return _joined(log, relative)
+
+
+def _joined(log: ClickLog, relative: np.ndarray) -> np.ndarray:
+    """Average propensities relative to the first row of each page [N] into one curve, shape [L].
+
+    A soft-max says nothing about the level of a page: one that starts further down takes it from the pages that start above it. NaN where
+    no row was shown, and where no page from above leads to.
+    """
+    position, count = log.columns["position"], np.repeat(log.counts, log.lengths)
+    first = np.repeat(position[np.minimum(log.offsets[:-1], log.n_rows - 1)], log.lengths)
+    total, shown = np.zeros((2, int(position.max()) + 1))
+    for start in np.unique(first):
+        if shown.any() and not shown[start]:
+            continue
+        level = total[start] / shown[start] if shown[start] else 1.0
+        rows = first == start
+        total += np.bincount(position[rows], relative[rows] * count[rows] * level, len(total))
+        shown += np.bincount(position[rows], count[rows], len(total))
+    with np.errstate(invalid="ignore"):
+        curve = total / shown
+    return curve / curve[np.argmax(shown > 0)]

@@ -74,7 +74,7 @@ class UnbiasedLambdaMART:
 
     Differs:
         "ips" weights the clicked side of a pair only. Weights on both sides restore the logged order exactly, and leaving out pairs of
-        two clicks biases towards it (tests/test_unbiased_lambdamart.py enumerates both). "pairwise" uses ranks within the query, not the
+        two clicks biases towards it (tests/test_lambdarank.py enumerates both). "pairwise" uses ranks within the query, not the
         page, where delta="dcg", and weighs all pairs alike by default. The curve of "position" is read from LightGBM's debug messages,
         to six digits, since LightGBM has no getter.
     """
