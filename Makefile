@@ -1,7 +1,8 @@
 # Two commands are all that anyone needs: `make demo` and `make test`. Both set up .venv by themselves.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCE ?= -e '.[dev]'  # CI gives the wheel instead
+# CI gives the wheel instead. Compat: a finder could be shadowed by the name of the folder that the clone lies in.
+SOURCE ?= --config-settings editable_mode=compat -e '.[dev]'
 
 .PHONY: install demo test lint check wheel clean
 

@@ -68,7 +68,11 @@ def propensity_errors(result: object) -> dict[str, dict[str, object]]:
     for name, of_estimator in curves.groupby("estimator", sort=False):
         by_seed = of_estimator.pivot(index="seed", columns="position", values="propensity").to_numpy()
         worst = np.nanmax(np.abs(by_seed - np.asarray(truth)[: by_seed.shape[1]]), axis=1)
-        found[str(name)] = {"largest error, mean": worst.mean(), "largest error, worst seed": worst.max(), "mean curve": list(by_seed.mean(0))}
+        found[str(name)] = {
+            "largest error, mean": worst.mean(),
+            "largest error, worst seed": worst.max(),
+            "mean curve": list(by_seed.mean(0)),
+        }
     return found
 
 
@@ -79,8 +83,15 @@ def signed(value: float) -> str:
 
 def table_of_results() -> str:
     """Lay the paired differences of all results out as a Markdown table."""
-    lines = ["| experiment | judged on | compared | difference [95% over seeds and queries] | seeds won | propensity error, mean (worst seed) |"]
-    lines.append("|---|---|---|---|---|---|")
+    head = (
+        "experiment",
+        "judged on",
+        "compared",
+        "difference [95% over seeds and queries]",
+        "seeds won",
+        "propensity error, mean (worst seed)",
+    )
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for path in sorted(RESULTS.glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         for row in found.get("paired", []):

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 import warnings
 from importlib.resources import files
@@ -627,3 +628,16 @@ def test_each_warning_is_shown_once_as_one_line_and_the_filters_are_put_back(cap
     assert main(["describe", "log"]) == 0
     assert capsys.readouterr() == ("described\n", "ultr: warning: two lines\n")
     assert (warnings.filters, warnings.showwarning) == (filters, show)
+
+
+def test_sigterm_ends_a_command_like_an_interrupt(tmp_path, monkeypatch, capsys):
+    def terminated(arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+        return "never"
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("ultr.cli._demo", terminated)
+    assert main(["demo", "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "ultr: interrupted.\n"
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -307,6 +307,14 @@ def test_one_update_of_the_ratios_by_hand():
     np.testing.assert_allclose(unclicked, [np.nan, 1, (down[2] / down[1]) ** 0.5, np.nan, (down[4] / down[1]) ** 0.5])
 
 
+def test_ratios_that_run_away_stay_finite():
+    pairs = all_equal(0.4, THETA)
+    losses = np.where(pairs.first == 0, 0.01, 0.0)
+    clicked, unclicked = propensity_ratios(losses, pairs, np.ones(4), np.ones(4), 0.0)
+    assert clicked.tolist() == [1, 1e-6, 1e-6, 1e-6]
+    assert unclicked.tolist() == [1, 1e6, 1e6, 1e6]
+
+
 def test_debiased_pairs_weigh_by_the_ratios_of_this_round():
     pairs = all_equal(0.4, THETA)
     objective = DebiasedPairs(pairs, np.array([0, 4]), normalise=False, delta="one", regulariser=0.5)

@@ -193,7 +193,7 @@ def test_a_wrong_shape_is_named(function, got):
         ([np.nan, np.nan], "position 0 has nan"),
         ([], r"one propensity a position, shape \[L\], not \(0,\)"),
         ([[1.0, 0.5]], r"not \(1, 2\)"),
-        (0.5, r"not \(\)"),
+        (0.5, "an array by position, or a column.s name, not float"),
         (["high", "low"], "function of a batch, an array by position, or a column's name, not list"),
         (object(), "not object"),
     ],

@@ -206,7 +206,19 @@ def test_a_header_with_a_name_twice(tmp_path):
 def test_text_that_is_no_text(tmp_path):
     path = tmp_path / "log.csv"
     path.write_bytes("page,item\nr1,café\n".encode("latin-1"))
-    refused(path, "cannot be read", "utf-8", error=FileError)
+    refused(path, "cannot be read", "utf-8", "save it in UTF-8", error=FileError)
+
+
+def test_a_feature_with_text_in_it_says_where(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("page,item,price\nr1,a,1.5\nr1,b,cheap\nr2,a,1.5\n")
+    words = ("feature 'price' must be numeric: line 3, page r1 has cheap; 1 of 3 is wrong",)
+    refused(path, *words, columns={}, features=["price"], page_columns=(), first_position=0)
+
+
+def test_a_frame_without_items_is_told_to_rename():
+    with pytest.raises(LogError, match=r"lacks the column 'item'\..* It has: page, doc\. Give yours that name: frame\.rename"):
+        ClickLog.from_frame(pd.DataFrame({"page": ["r1"], "doc": ["a"]}), page="page")
 
 
 def test_truncated_files(tmp_path):

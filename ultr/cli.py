@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         Exception: whatever is a bug.
     """
-    with _warnings_in_one_line():
+    with _warnings_in_one_line(), _stopped_like_an_interrupt():
         try:
             arguments = _parser().parse_args(argv)
             print(arguments.run(arguments), flush=True)
@@ -58,6 +60,23 @@ def _say(message: str, status: int) -> int:
 
 def _one_line(message: str) -> str:
     return " ".join(line.strip() for line in message.splitlines())
+
+
+@contextmanager
+def _stopped_like_an_interrupt() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does, so that its worker processes end with it."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only there may a handler be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

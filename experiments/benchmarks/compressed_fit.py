@@ -1,6 +1,6 @@
 """Does training cost stop growing with the log once equal pages are merged? One thread; ratios in one run.
 
-    python experiments/benchmarks/compressed_fit.py [--write]
+python experiments/benchmarks/compressed_fit.py [--write]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import platform
 import time
 from pathlib import Path
 
-os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 
 import numpy as np
 import torch
@@ -53,7 +53,8 @@ def main() -> None:
     rows = [measure(size, arguments.repeats) for size in SIZES]
     for row in rows:
         row["fit_ratio"] = row["fit_cpu_s"] / rows[0]["fit_cpu_s"]
-        print("{pages:>9,} pages -> {merged_pages:>6,} merged  compress {compress_cpu_s:6.2f} s  fit {fit_cpu_s:6.2f} s  ratio {fit_ratio:.2f}".format(**row))
+        merged = f"{row['pages']:>9,} pages -> {row['merged_pages']:>6,} merged"
+        print(f"{merged}  compress {row['compress_cpu_s']:6.2f} s  fit {row['fit_cpu_s']:6.2f} s  ratio {row['fit_ratio']:.2f}")
     if arguments.write:
         machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), "torch": torch.__version__}
         RESULT.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from ultr.errors import ContractError, LogError
 
 if TYPE_CHECKING:
     from ultr.click_models.learning import Learner
+    from ultr.data.log import ClickLog
 
 _ROUNDING = 1e-9  # how far a law's probability may stray from [0, 1] before it is an error
 _CELLS = 1 << 20  # cells drawn at a time where equal pages are drawn one by one
@@ -136,6 +137,22 @@ class ClickModel(ABC):
             np.log(p, out=terms, where=clicked)
             np.log1p(-p, out=terms, where=~clicked)
         return pages.give(terms.sum(axis=1))
+
+    def click_probability(self, log: ClickLog, *, given_clicks: bool = True) -> np.ndarray:
+        """Return P(click) of each row of a log that knows the truth, as simulated ones do, shape [N].
+
+        Args:
+            log: Columns `relevance` = P(click | examined) and, where the law reads it, `satisfaction`. Positions rise within a page.
+            given_clicks: Given the clicks above on the page, which the log needs then; else whatever was clicked.
+
+        Raises:
+            LogError: a column is missing, positions do not rise, or a page stands for several and the law needs each of them.
+        """
+        from ultr.click_models import on_logs
+
+        by = type(self).__name__
+        satisfaction = log.column("satisfaction", by) if self.reads_satisfaction else None
+        return on_logs.click_probability(self, log, log.column("relevance", by), satisfaction, given_clicks)
 
     def sample(
         self, attraction: ArrayLike, rng: np.random.Generator, satisfaction: ArrayLike | None = None, mask: ArrayLike | None = None

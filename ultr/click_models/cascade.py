@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,7 +11,6 @@ from ultr.click_models.base import ClickModel
 from ultr.click_models.chain import ChainLaw
 from ultr.click_models.chain_learner import ChainCounts, ChainLearner
 from ultr.click_models.learning import Expected, Learner, Prior, Rows, State
-from ultr.errors import UltrWarning
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +43,7 @@ class _FirstClicks(ChainLearner):
 
     def __init__(self, law: type[Cascade]) -> None:
         super().__init__(law)
-        self._pages, self._ruled_out = 0, 0.0
+        self._pages = self._ruled_out = 0
 
     def add(self, rows: Rows) -> None:
         clicked = rows.clicked
@@ -57,12 +55,10 @@ class _FirstClicks(ChainLearner):
         self._ruled_out += len(np.unique(page[again]))
         super().add(replace(rows, click=click))
 
-    def start(self, law: ClickModel | None, prior: Prior, n_rates: int) -> State:
-        if self._ruled_out:
-            warnings.warn(
-                f"Cascade rules out more than one click a page: {self._ruled_out:.0f} of {self._pages} pages have more, and are read down"
-                " to the first. Their log-likelihood is -inf; DependentClick is the cascade that goes on.",
-                UltrWarning,
-                stacklevel=4,
-            )
-        return super().start(law, prior, n_rates)
+    def caution(self) -> str | None:
+        if not self._ruled_out:
+            return None
+        return (
+            f"Cascade rules out more than one click a page: {self._ruled_out} of {self._pages} pages have more, and are read down to the"
+            " first. Their log-likelihood is -inf; DependentClick is the cascade that goes on."
+        )

@@ -66,6 +66,9 @@ def fit(
     n_rows, n_clicks = _read(learner, rates, log, by)
     if n_clicks == 0:
         raise LogError(f"{by} has nothing to learn from: the log has {n_rows:.0f} rows and no click.")
+    caution = learner.caution()
+    if caution is not None:
+        warnings.warn(caution, UltrWarning, stacklevel=2)
     start = learner.start(None if isinstance(law, type) else law, settings, len(rates))
     learned = learn(learner, start, settings, n_rows, max_iter, tol, progress)
     if not learned.converged and max_iter > 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -19,7 +19,7 @@ from ultr.errors import LogError
 if TYPE_CHECKING:
     from ultr.click_models.base import ClickModel
 
-PIECE_ROWS = 1 << 20  # rows read at a time
+PIECE_ROWS = 1 << 19  # rows read at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,8 @@ class Rows:
         return np.repeat(values, np.diff(self.offsets))
 
     def weighted(self, weight: np.ndarray) -> Rows:
-        """Return the rows of pages that count `weight` [P] each."""
-        return replace(self, click=self.click * self.of_pages(weight), weight=weight)
+        """Return the rows of pages shown once that count `weight` [P] each."""
+        return replace(self, click=(self.click > 0) * self.of_pages(weight), weight=weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +107,10 @@ class Learner(ABC):
     def normalised(self, state: State) -> State:
         """Return the state in the form in which it is reported: laws that leave a scale open choose one."""
         return state
+
+    def caution(self) -> str | None:
+        """Say what about the log the user should know, if anything."""
+        return None
 
     def propensity(self, law: ClickModel) -> np.ndarray | None:
         """Return P(examined) by position relative to the first one shown, NaN where no row was shown; None where it is more than that."""
@@ -202,12 +206,15 @@ def _steps(n: int, progress: bool) -> Iterator[int]:
     yield from tqdm(range(n), desc="EM", unit="step")
 
 
-def pieces(log: ClickLog) -> Iterator[ClickLog]:
-    """Cut a log into pieces of about PIECE_ROWS rows."""
+def pieces(log: ClickLog, names: Container[str] = ("item", "position", "click")) -> Iterator[ClickLog]:
+    """Cut a log into pieces of about PIECE_ROWS rows, with the row columns `names` and all page columns."""
     cuts = np.searchsorted(log.offsets, np.arange(PIECE_ROWS, log.n_rows, PIECE_ROWS))
-    edges = np.unique(np.concatenate([[0], cuts, [len(log)]]))
-    for start, end in pairwise(edges):
-        yield log if end - start == len(log) else log.take(np.arange(start, end))
+    for start, end in pairwise(np.unique(np.concatenate([[0], cuts, [len(log)]]))):
+        offsets = log.offsets[start : end + 1]
+        rows = slice(offsets[0], offsets[-1])
+        columns = {name: log.columns[name][rows] for name in log.columns if name in names}
+        page_columns = {name: values[start:end] for name, values in log.page_columns.items()}
+        yield ClickLog(offsets - offsets[0], columns, page_columns, log.items)
 
 
 def clicks_of(log: ClickLog, by: str) -> np.ndarray:
@@ -225,12 +232,11 @@ def positions_of(log: ClickLog, by: str) -> np.ndarray:
         LogError: positions do not rise within a page. Clicks were made on another order then.
     """
     position, lengths = log.columns.get("position"), log.lengths
-    equal = position is not None and len(lengths) > 0 and lengths.min() == lengths.max()
-    if equal and (position.reshape(len(lengths), -1) == np.arange(lengths[0])).all():
+    if position is None:
+        return slots(log.offsets)
+    if len(lengths) and lengths.min() == lengths.max() and (position.reshape(len(lengths), -1) == np.arange(lengths[0])).all():
         return position
     places = slots(log.offsets)
-    if position is None or np.array_equal(position, places):
-        return places
     falls = np.flatnonzero((position[1:] <= position[:-1]) & (places[1:] > 0)) + 1
     bad = np.zeros(len(position), dtype=bool)
     bad[falls] = True

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ultr.click_models.base import ClickModel
+from ultr.click_models.learning import Learner
 from ultr.click_models.pages import Pages
 from ultr.errors import ContractError, PropensityError
 
@@ -121,6 +122,11 @@ class Mixture(ClickModel):
                 clicks = model.sample(*_arrays(pages, some, rng))
                 _records(out)[some] = _records(clicks)
         return pages.give(out)
+
+    def _learner(self) -> Learner:  # type: ignore[override]  # only an object knows its models
+        from ultr.click_models.mixture_learner import MixtureLearner
+
+        return MixtureLearner()
 
     def _sums(self, pages: Pages, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw how many of a page's users are of each kind, and each kind's summed clicks."""

@@ -81,16 +81,13 @@ def examination(
 def log_likelihood(model: ClickModel, log: ClickLog, attraction: np.ndarray, satisfaction: np.ndarray | None) -> np.ndarray:
     """Return the log-probability of each page's clicks, nats, shape [P]; of all shows of a page that stands for several."""
     if log.compressed and model.independent_rows:
-        click, n = clicks_of(log, "log_likelihood"), np.repeat(log.counts, log.lengths)
+        click, n = clicks_of(log, type(model).__name__), np.repeat(log.counts, log.lengths)
         p = click_probability(model, log, attraction, satisfaction, given_clicks=False)
-        terms = np.zeros(len(p))
-        with np.errstate(divide="ignore"):
-            terms[click > 0] += (click * np.log(p))[click > 0] if (p > 0).all() else click[click > 0] * np.log(p[click > 0])
-            skips = n - click
-            terms[skips > 0] += skips[skips > 0] * np.log1p(-p[skips > 0])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = np.where(click > 0, click * np.log(p), 0) + np.where(n > click, (n - click) * np.log1p(-p), 0)
         return np.bincount(log.page_of_row(), terms, len(log))
     out = np.empty(len(log))
-    for piece in _pieces(model, log, attraction, satisfaction, True):
+    for piece in _pieces(model, log, attraction, satisfaction, clicks=True):
         if piece.clicks is not None:
             out[piece.pages] = model.log_likelihood(piece.attraction, piece.clicks, piece.satisfaction, piece.mask)
     return out

@@ -18,7 +18,7 @@ class SimplifiedDynamicBayesian(ChainLaw):
     """Rows are examined from the top until a clicked one satisfies; `satisfaction` = P(satisfied | clicked) is given row by row.
 
     Source:
-        Chapelle and Zhang (2009), WWW, section 5 (gamma = 1), doi:10.1145/1526709.1526711.
+        Chapelle and Zhang (2009), WWW, doi:10.1145/1526709.1526711, with gamma = 1.
     """
 
     reads_satisfaction: ClassVar[bool] = True

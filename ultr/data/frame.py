@@ -114,7 +114,8 @@ def _check_columns(frame: pd.DataFrame, page: str, page_columns: tuple[str, ...]
     for name in (page, "item", *page_columns, *features):
         if name not in frame.columns:
             have = ", ".join(map(str, frame.columns))
-            raise LogError(f"The table lacks the column {name!r}.{nearest(name, map(str, frame.columns))} It has: {have}.")
+            rename = " Give yours that name: frame.rename(columns={...: 'item'})." if name == "item" else ""
+            raise LogError(f"The table lacks the column {name!r}.{nearest(name, map(str, frame.columns))} It has: {have}.{rename}")
     if page != "page" and "page" in frame.columns:
         raise LogError(f"The table has a column 'page', but pages are told apart by {page!r}. Rename or drop the column 'page'.")
     if taken := sorted({page, *page_columns, *_NOT_FEATURES} & set(features)):
@@ -233,6 +234,9 @@ def _feature(table: _Table, name: str, code: np.ndarray, first: np.ndarray) -> n
     """Return one feature of each item, float32, shape [I]; every row of an item must agree."""
     column = table.frame[name]
     if not pd.api.types.is_numeric_dtype(column.dtype):
+        if pd.api.types.is_object_dtype(column.dtype) or pd.api.types.is_string_dtype(column.dtype):  # say which lines are none
+            bad = pd.to_numeric(column, errors="coerce").isna().to_numpy()
+            refuse(bad, f"feature {name!r} must be numeric", "Drop these lines, or encode it first.", table.where, column.to_numpy(object))
         raise LogError(f"feature {name!r} must be numeric, not {column.dtype}: encode it first.")
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     with np.errstate(invalid="ignore"):

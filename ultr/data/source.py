@@ -51,7 +51,14 @@ def concat(logs: Sequence[ClickLog]) -> ClickLog:
 
 def gather(source: LogSource) -> ClickLog:
     """Return the whole source as one log in memory (the log itself where it is one)."""
-    return source if isinstance(source, ClickLog) else concat(list(source.chunks()))
+    if isinstance(source, ClickLog):
+        return source
+    if not isinstance(source, LogSource):
+        raise LogError(
+            f"A ClickLog or another log source is needed, not {type(source).__name__}: make one with ultr.ClickLog.from_frame,"
+            " ultr.read_table or ultr.ParquetLog.open."
+        )
+    return concat(list(source.chunks()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -75,7 +75,9 @@ def _read_text(file: Path) -> pd.DataFrame:
         frame = pd.read_csv(file, sep=separator, low_memory=False)  # whole columns at a time, so that ids never mix types
     except pd.errors.EmptyDataError:
         raise FileError(f"{file} is empty: it needs a header and one line per shown row.") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
+    except UnicodeDecodeError as error:
+        raise FileError(f"{file} cannot be read: {error}. It is no table, or not in UTF-8: save it in UTF-8.") from error
+    except (pd.errors.ParserError, OSError, EOFError, zlib.error) as error:
         raise FileError(f"{file} cannot be read: {str(error).strip()}. It may be truncated, or no table: check it.") from error
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:

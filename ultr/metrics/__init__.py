@@ -18,6 +18,8 @@ __getattr__, __dir__, __all__ = attach(
         "calibration_ratio": "classification",
         "expected_calibration_error": "classification",
         "group_auc": "classification",
+        "log_likelihood": "click_prediction",
         "log_loss": "classification",
+        "perplexity": "click_prediction",
     },
 )

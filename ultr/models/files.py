@@ -65,14 +65,15 @@ def _header(folder: Path) -> dict:
 
 def save_ranker(ranker: NeuralRanker, path: str | Path) -> None:
     """Write a ranker; `NeuralRanker.save` documents it."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     header = {"kind": "neural ranker", "model": describe_model(ranker.model), **describe_fit(ranker)}
-    weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in ranker.scorer.state_dict().items()}
-    write_model(path, header, lambda folder: save_file(weights, folder / "model.safetensors"))
+    weights = save({name: tensor.detach().cpu().contiguous().numpy() for name, tensor in ranker.scorer.state_dict().items()})
+    header["digest"] = digest_of(weights)
+    write_model(path, header, lambda folder: (folder / "model.safetensors").write_bytes(weights))
 
 
-def write_model(path: str | Path, header: Mapping[str, object], write_weights: Callable[[Path], None]) -> None:
+def write_model(path: str | Path, header: Mapping[str, object], write_weights: Callable[[Path], object]) -> None:
     """Write a model's folder, which appears whole or not at all.
 
     Args:
@@ -139,7 +140,7 @@ def load_ranker(folder: Path, header: dict) -> NeuralRanker:
     """Rebuild a neural ranker from its settings and weights."""
     import torch
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load as read_weights
 
     from ultr.models.network import Scorer
     from ultr.models.ranker import NeuralRanker
@@ -147,7 +148,10 @@ def load_ranker(folder: Path, header: dict) -> NeuralRanker:
 
     try:
         model = build_model(header["model"], folder)
-        state = load_file(folder / "model.safetensors")
+        weights = (folder / "model.safetensors").read_bytes()
+        if digest_of(weights) != header["digest"]:
+            raise FileError(f"{folder / 'model.safetensors'} is not what was saved; the file is damaged: restore it, or fit again.")
+        state = read_weights(weights)
         n_features = header["n_features"]
         with seeded_torch(0, "load"):
             scorer = Scorer(model.build(n_features), np.zeros((1, n_features), dtype=np.float32))
@@ -156,7 +160,13 @@ def load_ranker(folder: Path, header: dict) -> NeuralRanker:
     except UltrError:
         raise
     except (KeyError, TypeError, ValueError, OSError, RuntimeError, SafetensorError) as error:
-        raise FileError(f"{folder} holds a damaged model ({type(error).__name__}: {str(error).splitlines()[0]}).") from error
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> FileError:
+    if isinstance(error, FileNotFoundError):
+        return FileError(f"{folder} holds half a model: {error.filename} is missing. Restore it, or fit again.")
+    return FileError(f"{folder} holds a damaged model ({type(error).__name__}: {str(error).splitlines()[0]}). Restore it, or fit again.")
 
 
 def load_trees(folder: Path, header: dict) -> TreeRanker:
@@ -165,18 +175,18 @@ def load_trees(folder: Path, header: dict) -> TreeRanker:
 
     try:
         text = (folder / "model.txt").read_text(encoding="utf-8")
-        if digest_of(text) != header["digest"]:  # LightGBM may end the process over a damaged file
-            raise FileError(f"{folder / 'model.txt'} is not what was saved; the file is damaged, or was edited.")
+        if digest_of(text.encode()) != header["digest"]:  # LightGBM may end the process over a damaged file
+            raise FileError(f"{folder / 'model.txt'} is not what was saved; the file is damaged, or was edited: restore it, or fit again.")
         return TreeRanker(text, header["threads"], *read_fit(header))
     except UltrError:
         raise
     except (KeyError, TypeError, ValueError, OSError) as error:
-        raise FileError(f"{folder} holds a damaged model ({type(error).__name__}: {str(error).splitlines()[0]}).") from error
+        raise _damaged(folder, error) from error
 
 
-def digest_of(text: str) -> str:
+def digest_of(content: bytes) -> str:
     """Return the SHA-256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(content).hexdigest()
 
 
 def describe_model(model: object) -> dict[str, object]:

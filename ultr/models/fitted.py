@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
 from ultr.data.items import Items, features_of
 from ultr.data.log import ClickLog
 from ultr.errors import LogError
+from ultr.training.batch import Batch
 from ultr.training.minimise import Curve
 
 if TYPE_CHECKING:
@@ -53,6 +55,14 @@ class FittedRanker(ABC):
     @abstractmethod
     def save(self, path: str | Path) -> None:
         """Write the ranker as a folder; read it with `ultr.load`. Replaces a model that is there."""
+
+    def features_of(self, batch: Batch) -> Tensor:
+        """Return a batch's features [B, L, F], or raise LogError if it is no batch or they are not those of the fit."""
+        if not isinstance(batch, Batch):
+            raise LogError(f"score takes an ultr.Batch, not {type(batch).__name__}; for a log there are score_log(log) and rank(log).")
+        features = batch.features_for("Scoring")
+        self.check_width(features.shape[-1])
+        return features
 
     def rank(self, log: ClickLog) -> ClickLog:
         """Return the log reranked by the scores; see `ClickLog.rerank`."""

@@ -56,8 +56,7 @@ class NeuralRanker(FittedRanker):
         Raises:
             LogError: the items have no features, or not those that the ranker was fitted on.
         """
-        features = batch.features_for("Scoring")
-        self.check_width(features.shape[-1])
+        features = self.features_of(batch)
         was_training = self.scorer.training
         with torch.inference_mode():
             scores = self.scorer.eval()(features, batch.mask)

@@ -66,8 +66,7 @@ class TreeRanker(FittedRanker):
         Raises:
             LogError: the items have no features, or not those that the ranker was fitted on.
         """
-        features = batch.features_for("Scoring")
-        self.check_width(features.shape[-1])
+        features = self.features_of(batch)
         scores = torch.zeros(batch.mask.shape, device=batch.mask.device)
         if batch.mask.any():
             scores[batch.mask] = torch.from_numpy(self._predict(features[batch.mask].cpu().numpy())).to(scores)
@@ -88,7 +87,7 @@ class TreeRanker(FittedRanker):
         Raises:
             FileError: the path is taken by something that is no model.
         """
-        header = {"kind": "tree ranker", "threads": self.threads, "digest": digest_of(self.text), **describe_fit(self)}
+        header = {"kind": "tree ranker", "threads": self.threads, "digest": digest_of(self.text.encode()), **describe_fit(self)}
         write_model(path, header, self._write_text)
 
     def _write_text(self, folder: Path) -> None:

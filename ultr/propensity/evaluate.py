@@ -26,11 +26,17 @@ def as_propensity(model: PropensityModel | str | np.ndarray | Sequence[float]) -
     Raises:
         PropensityError: it is none of these, or the array is outside (0, 1].
     """
+    if isinstance(model, type):
+        raise PropensityError(
+            f"A propensity is an object, not a class: write {model.__name__}(...); in TOML a table with type and settings."
+        )
     if callable(model):
         return model
     if isinstance(model, str):
         return Column(model)
     try:
+        if np.ndim(model) == 0:
+            raise TypeError("a single value")
         return ByPosition(np.asarray(model, dtype=np.float64))
     except (TypeError, ValueError) as error:
         if isinstance(error, PropensityError):

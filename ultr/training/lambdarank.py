@@ -7,6 +7,7 @@ import numpy as np
 from ultr.training.pairs import PlacedPairs
 
 _NEAR = 0.01  # keeps the factor of documents with equal scores finite; LightGBM's constant
+_SMALLEST = 1e-6  # ratio of pairwise debiasing: one that runs away is never divided by 0
 
 
 def pair_losses(margin: np.ndarray) -> np.ndarray:
@@ -92,7 +93,7 @@ def propensity_ratios(
         regulariser: p, at least 0; the ratios are raised to 1 / (1 + p).
 
     Returns:
-        t+ and t-, each [L] and relative to the first position that has a pair; NaN at positions without.
+        t+ and t-, each [L] and relative to the first position that has a pair, within [1e-6, 1e6]; NaN at positions without.
 
     Source:
         Hu, Wang, Peng and Li (2019), WWW, "Unbiased LambdaMART". doi:10.1145/3308558.3313447; reconstructed from descriptions of the
@@ -105,4 +106,5 @@ def propensity_ratios(
 
 
 def _relative(sums: np.ndarray, exponent: float) -> np.ndarray:
-    return np.where(sums > 0, sums / sums[np.argmax(sums > 0)], np.nan) ** exponent
+    ratios = np.where(sums > 0, sums / sums[np.argmax(sums > 0)], np.nan) ** exponent
+    return np.clip(ratios, _SMALLEST, 1 / _SMALLEST)

@@ -28,7 +28,8 @@ class Training:
         gradient_clip: Largest gradient norm of a network, above 0; None does not clip.
         validation: Share of the queries held out for early stopping, in [0, 1); 0 trains for all steps and keeps the last weights.
         check_every: Steps between two looks at the validation pages, at least 1.
-        patience: Looks without a better validation loss before training stops; None never stops. The best weights are kept either way.
+        patience: Looks without a better validation loss before training stops; None takes all steps, so that the falling learning rate
+            settles before the best weights are chosen. The best weights are kept either way.
         device: Where tensors live: "cpu", "cuda", ...
         precision: "float32", or "bfloat16" for the forward pass of the network (weights and losses stay float32).
 
@@ -45,7 +46,7 @@ class Training:
     gradient_clip: float | None = 5.0
     validation: float = 0.2
     check_every: int = 50
-    patience: int | None = 10
+    patience: int | None = None
     device: str = "cpu"
     precision: Precision = "float32"
 
