@@ -30,6 +30,12 @@ def effective_sample_size(weights: np.ndarray) -> float:
     Raises:
         PropensityError: a weight is negative, NaN or infinite.
 
+    Examples:
+        >>> effective_sample_size([2.0, 2.0, 0.0])
+        2.0
+        >>> effective_sample_size([3.0, 1.0])  # (3 + 1)^2 / (9 + 1)
+        1.6
+
     Source:
         Kish (1965), Survey Sampling, section 11.7.
     """

@@ -45,9 +45,10 @@ class CellLearner(Learner):
         self.clicks_of_context, self.shown_of_context = self.by_context(self.clicks), self.by_context(self.shown)
 
     def relative(self, examination: np.ndarray) -> np.ndarray:
-        """Divide by the first context that was shown; NaN where none was, shape [C]."""
+        """Divide by the first context that was shown; NaN where none was, and everywhere if that is never examined, shape [C]."""
         theta = np.where(self.shown_of_context > 0, examination[: self.n_contexts], np.nan)
-        return theta / theta[np.argmax(self.shown_of_context > 0)]
+        first = theta[np.argmax(self.shown_of_context > 0)]
+        return theta / first if first > 0 else np.full(len(theta), np.nan)
 
     def by_rate(self, values: np.ndarray) -> np.ndarray:
         """Sum values of the cells by rate, shape [U]."""

@@ -63,9 +63,11 @@ def fit(
     by, settings = f"fit({_name(law)}, ...)", _settings(law, max_iter, tol, prior)
     learner = law._learner()
     rates = Rates(law.rates_by, Pairs(query))
-    n_rows, n_clicks = _read(learner, rates, log, by)
+    n_rows, n_clicks, width = _read(learner, rates, log, by)
     if n_clicks == 0:
         raise LogError(f"{by} has nothing to learn from: the log has {n_rows:.0f} rows and no click.")
+    if isinstance(law, ClickModel):
+        law.marginal(np.zeros(width), np.zeros(width))  # says so if it covers fewer positions
     caution = learner.caution()
     if caution is not None:
         warnings.warn(caution, UltrWarning, stacklevel=2)
@@ -93,9 +95,12 @@ def fit(
     )
 
 
-def _read(learner: Learner, rates: Rates, log: LogSource, by: str) -> tuple[float, float]:
-    """Give the learner the log, piece by piece; rows and clicks, those of a page that stands for several counted several times."""
-    n_rows = n_clicks = 0.0
+def _read(learner: Learner, rates: Rates, log: LogSource, by: str) -> tuple[float, float, int]:
+    """Give the learner the log, piece by piece; return how many rows and clicks it has, and how many positions.
+
+    Rows and clicks of a page that stands for several count several times.
+    """
+    n_rows, n_clicks, width = 0.0, 0.0, 0
     for chunk in log.chunks():
         if chunk.compressed and not learner.linear:
             raise LogError(
@@ -109,7 +114,8 @@ def _read(learner: Learner, rates: Rates, log: LogSource, by: str) -> tuple[floa
             learner.add(rows)
             n_rows += piece.n_rows if weight is None else float(piece.lengths @ weight)
             n_clicks += float(click.sum())
-    return n_rows, n_clicks
+            width = max(width, int(position.max(initial=-1)) + 1)
+    return n_rows, n_clicks, width
 
 
 def _settings(law: ClickModel | type[ClickModel], max_iter: int, tol: float, prior: Sequence[float]) -> Prior:

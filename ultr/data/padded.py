@@ -51,12 +51,22 @@ def unpad(pages: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def slots(offsets: np.ndarray) -> np.ndarray:
-    """Return each row's 0-based place in its page, int64, shape [N]."""
+    """Return each row's 0-based place in its page, int64, shape [N].
+
+    Examples:
+        >>> slots(np.array([0, 2, 5])).tolist()
+        [0, 1, 0, 1, 2]
+    """
     return np.arange(offsets[-1] - offsets[0]) - np.repeat(offsets[:-1] - offsets[0], np.diff(offsets))
 
 
 def offsets_of(lengths: np.ndarray) -> np.ndarray:
-    """Turn page lengths [P] into boundaries [P + 1]."""
+    """Turn page lengths [P] into boundaries [P + 1].
+
+    Examples:
+        >>> offsets_of(np.array([2, 0, 3])).tolist()
+        [0, 2, 2, 5]
+    """
     out = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=out[1:])
     return out

@@ -24,6 +24,15 @@ def inverse_propensity(clicks: Tensor, propensity: Tensor, *, clip: float | None
     Raises:
         PropensityError: shapes differ. ConfigError: `clip` or `normalise` is none of the above.
 
+    Examples:
+        >>> clicks, propensity = torch.tensor([[1.0, 0.0, 1.0]]), torch.tensor([[1.0, 0.5, 0.25]])
+        >>> inverse_propensity(clicks, propensity)
+        tensor([[1., 0., 4.]])
+        >>> inverse_propensity(clicks, propensity, clip=3)
+        tensor([[1., 0., 3.]])
+        >>> inverse_propensity(clicks, propensity, normalise="self")  # the mean weight of the two clicks is 2.5
+        tensor([[0.4000, 0.0000, 1.6000]])
+
     Source:
         Joachims, Swaminathan and Schnabel (2017), WSDM, equation 5; clipping: section 5.3 of the same; self-normalisation: Swaminathan
         and Joachims (2015), NeurIPS. doi:10.1145/3018661.3018699
