@@ -46,7 +46,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, engine):
     estimators = {"naive": Fake(), "dies": Dies(marker=tmp_path / "marker", seed=2, how="interrupt")}
     with pytest.raises(KeyboardInterrupt):
         quietly(compare(estimators=estimators), directory=tmp_path / "run", engine=engine)
-    left = len(list((tmp_path / "run" / "cells").iterdir()))
+    left = len(list((tmp_path / "run").glob("cells/*.npz")))  # in processes the interrupt may come before the first cell is handed over
     assert left == 5 if engine == Serial() else left <= 7
     same(quietly(compare(estimators=estimators), directory=tmp_path / "run"), quietly(compare(estimators=estimators)))
 
