@@ -35,6 +35,6 @@ class RowWeights:
         settings = boosting.settings(objective="lambdarank")
         click = log.columns["click"].astype(np.int32)
         data = dataset(log.items, log.columns["item"], log.lengths, settings, label=click)
-        data.set_weight(np.where(click > 0, 1 / log.columns["propensity"], 1.0))
+        data.construct().set_weight(np.where(click > 0, 1 / log.columns["propensity"], 1.0))
         boosted = boost(data, boosting, settings)
         return TreeRanker(boosted.text, 1, boosted.curve, None, None, "row weights")

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 import ultr
@@ -371,3 +372,15 @@ def test_settings_have_to_be_frozen_and_keyword_only():
     for estimator, message in ((Thawed(), "frozen"), (ByPlace(), "keyword-only, but alpha"), (SeedByPlace(), "seed"), (Naive, "frozen")):
         with pytest.raises(ContractError, match=message):
             check_estimator(estimator)
+
+
+def test_a_pickle_is_told_from_weights_that_start_with_the_same_byte():
+    from ultr.testing.estimator import _reads_as_pickle
+
+    weights, starts = np.zeros(1, dtype=np.float32), {}
+    for length in range(1, 200):  # the header's length, and with it the first byte, grows with the name
+        content = safetensors.numpy.save({"w" * length: weights})
+        starts[content[0]] = content
+    assert 0x80 in starts
+    assert not any(_reads_as_pickle(content) for content in starts.values())
+    assert all(_reads_as_pickle(pickle.dumps({"weights": [1.0, 2.0]}, protocol=protocol)) for protocol in range(2, 6))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -116,6 +117,17 @@ class FittedClickModel:
     def apply(self, log: ClickLog) -> ClickLog:
         """Return the log reranked by attraction: what `evaluate` and `Comparison` call."""
         return self.rank(log)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as a folder of model.json and model.safetensors; read it with `ultr.load`. Replaces a model that is there.
+
+        Raises:
+            FileError: the path is taken by something that is no model.
+            ConfigError: ids of queries or items are neither strings nor numbers.
+        """
+        from ultr.click_models.files import save_click_model
+
+        save_click_model(self, path)
 
     def _rates(self, log: ClickLog) -> tuple[np.ndarray, np.ndarray | None]:
         return self.attraction(log), self.satisfaction(log)

@@ -9,10 +9,11 @@ import numpy as np
 
 from ultr.click_models.base import ClickModel
 from ultr.click_models.fitted import FittedClickModel
-from ultr.click_models.learning import Learner, Prior, Rows, clicks_of, learn, pieces, positions_of
+from ultr.click_models.learning import COLUMNS, Learner, Prior, Rows, clicks_of, learn, pieces, positions_of
 from ultr.click_models.mixture import Mixture
 from ultr.click_models.rates import Rates
 from ultr.data.counts import Pairs
+from ultr.data.parquet import ParquetLog
 from ultr.errors import ConfigError, LogError, UltrWarning
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ def _read(learner: Learner, rates: Rates, log: LogSource, by: str) -> tuple[floa
     Rows and clicks of a page that stands for several count several times.
     """
     n_rows, n_clicks, width = 0.0, 0.0, 0
+    if isinstance(log, ParquetLog):
+        log = log.project([name for name in (*COLUMNS, rates.pairs.query_column) if name in log.column_names])
     for chunk in log.chunks():
         if chunk.compressed and not learner.linear:
             raise LogError(

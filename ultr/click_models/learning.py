@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ultr.click_models.base import ClickModel
 
 PIECE_ROWS = 1 << 19  # rows read at a time
+COLUMNS = ("item", "position", "click")  # row columns that are read
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,13 +207,13 @@ def _steps(n: int, progress: bool) -> Iterator[int]:
     yield from tqdm(range(n), desc="EM", unit="step")
 
 
-def pieces(log: ClickLog, names: Container[str] = ("item", "position", "click")) -> Iterator[ClickLog]:
-    """Cut a log into pieces of about PIECE_ROWS rows, with the row columns `names` and all page columns."""
+def pieces(log: ClickLog) -> Iterator[ClickLog]:
+    """Cut a log into pieces of about PIECE_ROWS rows, with the row columns COLUMNS and all page columns."""
     cuts = np.searchsorted(log.offsets, np.arange(PIECE_ROWS, log.n_rows, PIECE_ROWS))
     for start, end in pairwise(np.unique(np.concatenate([[0], cuts, [len(log)]]))):
         offsets = log.offsets[start : end + 1]
         rows = slice(offsets[0], offsets[-1])
-        columns = {name: log.columns[name][rows] for name in log.columns if name in names}
+        columns = {name: log.columns[name][rows] for name in COLUMNS if name in log.columns}
         page_columns = {name: values[start:end] for name, values in log.page_columns.items()}
         yield ClickLog(offsets - offsets[0], columns, page_columns, log.items)
 
@@ -234,7 +235,7 @@ def positions_of(log: ClickLog, by: str) -> np.ndarray:
     position, lengths = log.columns.get("position"), log.lengths
     if position is None:
         return slots(log.offsets)
-    if len(lengths) and lengths.min() == lengths.max() and (position.reshape(len(lengths), -1) == np.arange(lengths[0])).all():
+    if log.n_rows and lengths.min() == lengths.max() and (position.reshape(len(lengths), -1) == np.arange(lengths[0])).all():
         return position
     places = slots(log.offsets)
     falls = np.flatnonzero((position[1:] <= position[:-1]) & (places[1:] > 0)) + 1

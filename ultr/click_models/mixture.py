@@ -13,7 +13,7 @@ from ultr.click_models.learning import Learner
 from ultr.click_models.pages import Pages
 from ultr.errors import ContractError, PropensityError
 
-_PAGES = 1 << 15  # pages drawn at a time
+_PAGES = 1 << 16  # pages drawn at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ class Mixture(ClickModel):
             kind = (uniform >= below[:, None]).sum(axis=0, dtype=np.min_scalar_type(len(below)))
             for m, model in enumerate(self.models):
                 some = np.flatnonzero(kind == m) + start
-                clicks = model.sample(*_arrays(pages, some, rng))
+                clicks = model.sample(*_arrays(pages, some, rng, model.reads_satisfaction))
                 _records(out)[some] = _records(clicks)
         return pages.give(out)
 
@@ -153,10 +153,10 @@ class Mixture(ClickModel):
 
 
 def _arrays(
-    pages: Pages, some: np.ndarray, rng: np.random.Generator
+    pages: Pages, some: np.ndarray, rng: np.random.Generator, satisfied: bool
 ) -> tuple[np.ndarray, np.random.Generator, np.ndarray | None, np.ndarray | None]:
     """Return the arguments of `sample` for some of the pages."""
-    satisfaction = None if pages.satisfaction is None else pages.satisfaction.take(some, axis=0)
+    satisfaction = None if pages.satisfaction is None or not satisfied else pages.satisfaction.take(some, axis=0)
     return pages.attraction.take(some, axis=0), rng, satisfaction, None if pages.mask is None else pages.mask.take(some, axis=0)
 
 

@@ -71,6 +71,15 @@ class Rates:
             levels |= {"query": self.pairs.query_ids()[pair], "item": self.pairs.item_ids()[pair]}
         return pd.MultiIndex.from_arrays([levels[name] for name in self.by], names=self.by) if self.by else pd.RangeIndex(len(self))
 
+    @classmethod
+    def of(cls, by: tuple[str, ...], pairs: Pairs, keys: np.ndarray, size: int) -> Rates:
+        """Make rates anew from their parts."""
+        import pandas as pd
+
+        out = cls(by, pairs)
+        out.keys, out._size = pd.Index(keys), size
+        return out
+
     @staticmethod
     def _keys(pair: np.ndarray, position: np.ndarray) -> np.ndarray:
         return pair.astype(np.int64) << 32 | position.astype(np.int64)

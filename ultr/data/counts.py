@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -75,27 +74,30 @@ class Pairs:
         """Return the user's id of each pair's item, or its row number, shape [U]."""
         return self.item.copy() if self._ids is None else self._ids.to_numpy()[self.item]
 
+    def parts(self) -> PairParts:
+        """Take the pairs apart, to be written down; `of` puts them together again."""
+        used, query = np.unique(self.query, return_inverse=True)
+        queries = self._queries.to_numpy()[used]
+        if self._ids is None:
+            return PairParts(queries, None, query.astype(np.int32), self.item)
+        used, item = np.unique(self.item, return_inverse=True)
+        return PairParts(queries, self._ids.to_numpy()[used], query.astype(np.int32), item.astype(np.int32))
+
     @classmethod
-    def of(cls, query: str | None, query_ids: Iterable[object], item_ids: np.ndarray, named: bool) -> Pairs:
-        """Make pairs anew from their ids, as `query_ids` and `item_ids` return them; `named` says whether items have ids."""
+    def of(cls, query: str | None, parts: PairParts) -> Pairs:
+        """Make pairs anew, with the page column `query`."""
         import pandas as pd
 
         out = cls(query)
-        codes, out._queries = pd.factorize(pd.Index(list(query_ids), dtype=object), use_na_sentinel=False)
-        items = np.asarray(item_ids)
-        if named:
-            items, out._ids = pd.factorize(pd.Index(items), use_na_sentinel=False)
-        out._pair_of_item = np.full(int(items.max(initial=-1)) + 1, -1, dtype=np.int32)
-        out._append(codes, items)
-        out._pair_of_item[items[::-1]] = np.arange(len(items))[::-1]
-        other = np.flatnonzero(out._pair_of_item[items] != np.arange(len(items)))
-        out._others, out._pair_of_other = pd.Index(_keys(codes[other], items[other])), other.astype(np.int32)
+        out._queries = pd.Index(list(parts.queries), dtype=object)
+        out._ids = None if parts.items is None else pd.Index(parts.items)
+        out._append(parts.query, parts.item)
+        number, item = np.arange(len(out), dtype=np.int32), out.item
+        out._pair_of_item = np.full(int(item.max(initial=-1)) + 1, -1, dtype=np.int32)
+        out._pair_of_item[item] = number
+        other = out._pair_of_item[item] != number
+        out._others, out._pair_of_other = pd.Index(_keys(out.query[other], item[other])), number[other]
         return out
-
-    @property
-    def named(self) -> bool:
-        """Whether items are known by ids of their own."""
-        return self._ids is not None
 
     def _append(self, queries: np.ndarray, items: np.ndarray) -> np.ndarray:
         first = len(self)
@@ -184,6 +186,22 @@ class Pairs:
             numbers[numbers < 0] = len(self._ids) + codes
             self._ids = self._ids.append(new)
         return numbers.astype(np.int32)
+
+
+class PairParts(NamedTuple):
+    """Pairs as plain arrays.
+
+    Args:
+        queries: Ids of the queries, all different.
+        items: Ids of the items, all different; None where items are row numbers.
+        query: Number of each pair's query, shape [U].
+        item: Number of each pair's item, or its row number, shape [U].
+    """
+
+    queries: np.ndarray
+    items: np.ndarray | None
+    query: np.ndarray
+    item: np.ndarray
 
 
 def _keys(queries: np.ndarray, items: np.ndarray) -> np.ndarray:

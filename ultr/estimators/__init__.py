@@ -5,6 +5,7 @@ from ultr._lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "ClickModelRanker": "ranking.click_model",
         "DLA": "ranking.dla",
         "IPS": "ranking.ips",
         "Naive": "ranking.naive",

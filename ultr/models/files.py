@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from ultr.data.model_folder import damaged, digest_of, read_header, write_model
 from ultr.errors import ConfigError, FileError, UltrError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ultr.click_models.fitted import FittedClickModel
     from ultr.models.fitted import FittedRanker
     from ultr.models.network import Model
     from ultr.models.ranker import NeuralRanker
     from ultr.models.tree_ranker import TreeRanker
     from ultr.training.minimise import Curve
 
-VERSION = 1
-_FORMAT = "ultr model"
+    Loader = Callable[[Path, dict], FittedRanker | FittedClickModel]
 
 
-def load(path: str | Path) -> FittedRanker:
+def load(path: str | Path) -> FittedRanker | FittedClickModel:
     """Read what a fitted object's `save` has written.
 
     Loading imports the module that defines the model's settings and builds the network from them; it runs nothing else.
@@ -40,27 +38,11 @@ def load(path: str | Path) -> FittedRanker:
         FileError: there is no model, it is damaged, or a newer version of ultr wrote it.
     """
     folder = Path(path)
-    header = _header(folder)
-    kinds = {"neural ranker": load_ranker, "tree ranker": load_trees}
+    header = read_header(folder)
+    kinds: dict[str, Loader] = {"neural ranker": load_ranker, "tree ranker": load_trees, "click model": load_clicks}
     if header.get("kind") not in kinds:
         raise FileError(f"{folder / 'model.json'}: unknown kind of model {header.get('kind')!r}. Known: {', '.join(kinds)}.")
     return kinds[header["kind"]](folder, header)
-
-
-def _header(folder: Path) -> dict:
-    file = folder / "model.json"
-    if not file.is_file():
-        raise FileError(f"{folder} holds no model: {file} is missing. Give the folder that `save` or `ultr fit` wrote.")
-    try:
-        header = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FileError(f"{file} is no valid JSON ({error}); the file is damaged.") from error
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise FileError(f"{file} is not a model of ultr.")
-    version = header.get("version")
-    if not isinstance(version, int) or version > VERSION:
-        raise FileError(f"{file} was written by a newer version of ultr (format {version}; this one reads up to {VERSION}). Upgrade ultr.")
-    return header
 
 
 def save_ranker(ranker: NeuralRanker, path: str | Path) -> None:
@@ -71,38 +53,6 @@ def save_ranker(ranker: NeuralRanker, path: str | Path) -> None:
     weights = save({name: tensor.detach().cpu().contiguous().numpy() for name, tensor in ranker.scorer.state_dict().items()})
     header["digest"] = digest_of(weights)
     write_model(path, header, lambda folder: (folder / "model.safetensors").write_bytes(weights))
-
-
-def write_model(path: str | Path, header: Mapping[str, object], write_weights: Callable[[Path], object]) -> None:
-    """Write a model's folder, which appears whole or not at all.
-
-    Args:
-        path: The folder; replaced if it holds a model already.
-        header: What model.json says besides format and version; "kind" tells `load` what to make of it.
-        write_weights: Writes the rest into the folder that it is given.
-
-    Raises:
-        FileError: the path is taken by something that is no model.
-    """
-    folder = Path(path)
-    if folder.exists() and not (folder / "model.json").is_file():
-        raise FileError(f"{folder} exists and is no model: nothing was written. Give another path.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        write_weights(temporary)
-        whole = {"format": _FORMAT, "version": VERSION, **header}
-        (temporary / "model.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
-        temporary.chmod(0o755)
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            os.rename(folder, old / "old")
-            os.rename(temporary, folder)
-            shutil.rmtree(old)
-        else:
-            os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def describe_fit(ranker: FittedRanker) -> dict[str, object]:
@@ -160,13 +110,7 @@ def load_ranker(folder: Path, header: dict) -> NeuralRanker:
     except UltrError:
         raise
     except (KeyError, TypeError, ValueError, OSError, RuntimeError, SafetensorError) as error:
-        raise _damaged(folder, error) from error
-
-
-def _damaged(folder: Path, error: Exception) -> FileError:
-    if isinstance(error, FileNotFoundError):
-        return FileError(f"{folder} holds half a model: {error.filename} is missing. Restore it, or fit again.")
-    return FileError(f"{folder} holds a damaged model ({type(error).__name__}: {str(error).splitlines()[0]}). Restore it, or fit again.")
+        raise damaged(folder, error) from error
 
 
 def load_trees(folder: Path, header: dict) -> TreeRanker:
@@ -181,12 +125,14 @@ def load_trees(folder: Path, header: dict) -> TreeRanker:
     except UltrError:
         raise
     except (KeyError, TypeError, ValueError, OSError) as error:
-        raise _damaged(folder, error) from error
+        raise damaged(folder, error) from error
 
 
-def digest_of(content: bytes) -> str:
-    """Return the SHA-256 of a text."""
-    return hashlib.sha256(content).hexdigest()
+def load_clicks(folder: Path, header: dict) -> FittedClickModel:
+    """Rebuild a fitted click model."""
+    from ultr.click_models.files import load_click_model
+
+    return load_click_model(folder, header)
 
 
 def describe_model(model: object) -> dict[str, object]:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ultr.data.items import features_of
 from ultr.data.log import ClickLog
+from ultr.data.model_folder import digest_of, write_model
 from ultr.errors import FileError
-from ultr.models.files import describe_fit, digest_of, write_model
+from ultr.models.files import describe_fit
 from ultr.models.fitted import FittedRanker, score_items
 from ultr.training.batch import Batch
 from ultr.training.minimise import Curve
