@@ -81,8 +81,8 @@ def signed(value: float) -> str:
     return f"{value:+.4f}"
 
 
-def table_of_results() -> str:
-    """Lay the paired differences of all results out as a Markdown table."""
+def table_of_results(pattern: str) -> str:
+    """Lay the paired differences of the results whose name matches out as a Markdown table."""
     head = (
         "experiment",
         "judged on",
@@ -92,7 +92,7 @@ def table_of_results() -> str:
         "propensity error, mean (worst seed)",
     )
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for path in sorted(RESULTS.glob("*.json")):
+    for path in sorted(RESULTS.glob(pattern)):
         found = json.loads(path.read_text(encoding="utf-8"))
         for row in found.get("paired", []):
             error = found["propensity"].get(row["estimator"])
@@ -106,9 +106,9 @@ def table_of_results() -> str:
 def write_tables() -> None:
     """Replace what stands between the marks in both READMEs."""
     pattern = re.compile(re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1]), flags=re.S)
-    for readme in (HERE / "README.md", HERE.parent / "README.md"):
-        text = readme.read_text(encoding="utf-8")
-        readme.write_text(pattern.sub(lambda _: MARKS[0] + table_of_results() + MARKS[1], text), encoding="utf-8")
+    for readme, names in ((HERE / "README.md", "*.json"), (HERE.parent / "README.md", "dla_*.json")):
+        text, table = readme.read_text(encoding="utf-8"), table_of_results(names)
+        readme.write_text(pattern.sub(lambda _, table=table: MARKS[0] + table + MARKS[1], text), encoding="utf-8")
 
 
 def main() -> None:
