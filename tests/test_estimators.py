@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from populations import EXACT, GAMMA, THETA, Tabular, centred, population, repeated_log, shares
 
 import ultr
 from ultr.data.padded import offsets_of
@@ -19,47 +19,6 @@ from ultr.training.split import validation_pages
 
 LOG = tiny_log()
 QUICK = ultr.Training(steps=12, batch_pages=32, check_every=3)
-EXACT = ultr.Training(steps=1500, batch_pages=10_000, validation=0, weight_decay=0.0, gradient_clip=None, learning_rate=0.1)
-THETA = np.array([0.68, 0.61, 0.48, 0.34])
-GAMMA = np.array([[0.1, 0.16, 0.28, 0.52], [0.52, 0.1, 1.0, 0.28], [0.16, 0.16, 0.1, 1.0]])
-
-
-class Tabular(nn.Module):
-    """A free score for each item, from features that say which item it is; standardising does not change which feature is largest."""
-
-    itemwise = True
-
-    def __init__(self, n_items, start=None):
-        super().__init__()
-        self.table = nn.Parameter(torch.zeros(n_items) if start is None else torch.as_tensor(start, dtype=torch.float32))
-
-    def forward(self, features, mask):
-        return self.table.to(features.dtype)[features.argmax(-1)]
-
-
-def population(orders=((0, 1, 2, 3),), theta=THETA):
-    """Pages with the expected clicks theta gamma as labels: each list of GAMMA in each order, its items with one-hot features."""
-    n, length = GAMMA.shape
-    item = np.concatenate([i * length + np.array(order) for i in range(n) for order in orders])
-    position = np.tile(np.arange(length), n * len(orders))
-    gamma = GAMMA.reshape(-1)[item]
-    columns = {"item": item, "position": position, "expected": theta[position] * gamma, "relevance": gamma, "propensity": theta[position]}
-    query = np.repeat(np.arange(n), len(orders))
-    return ultr.ClickLog(np.arange(len(query) + 1) * length, columns, {"query": query}, ultr.Items(np.eye(n * length, dtype=np.float32)))
-
-
-def shares(fitted, log):
-    """Soft-max of the scores of each page, in the order of the list."""
-    scores = fitted.score_log(log).astype(np.float64).reshape(-1, 4)
-    p = np.exp(scores - scores.max(1, keepdims=True))
-    return p / p.sum(1, keepdims=True)
-
-
-def centred(fitted, log):
-    """Scores minus the mean of their page: all that a list-wise or pairwise loss can know."""
-    found = fitted.score_log(log).astype(np.float64)
-    mean = np.bincount(log.page_of_row(), found, minlength=len(log)) / np.maximum(log.lengths, 1)
-    return found - mean[log.page_of_row()]
 
 
 def scores(estimator, log=LOG, seed=0):
@@ -169,15 +128,6 @@ def test_the_state_outside_does_not_reach_a_fit():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(99)
         assert scores(ESTIMATORS["naive"]).tobytes() == first.tobytes()
-
-
-def repeated_log():
-    """Many pages of few orders, with clicks, and the truth beside them."""
-    rng = np.random.default_rng(5)
-    base = tiny_log(rows=3, n_pages=60, seed=2)
-    log = base.take(rng.integers(60, size=900))
-    log = log.with_columns(click=(rng.random(log.n_rows) < log.columns["relevance"] * log.columns["propensity"]).astype(np.int8))
-    return ultr.ClickLog(log.offsets, log.columns, {"query": log.page_columns["query"]}, log.items)
 
 
 FULL_BATCH = ultr.Training(steps=40, batch_pages=100_000, check_every=10)

@@ -5,11 +5,15 @@ from ultr._lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "AffineCorrection": "ranking.affine_correction",
+        "CascadeIPS": "ranking.cascade_ips",
         "ClickModelRanker": "ranking.click_model",
         "DLA": "ranking.dla",
+        "DoublyRobust": "ranking.doubly_robust",
         "IPS": "ranking.ips",
         "Naive": "ranking.naive",
         "Oracle": "ranking.oracle",
+        "PolicyAware": "ranking.policy_aware",
         "UnbiasedLambdaMART": "ranking.unbiased_lambdamart",
     },
 )

@@ -1,0 +1,67 @@
+"""The affine view of clicks by position, P(click) = alpha * relevance + beta: a propensity is the case beta = 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ultr.click_models.base import ClickModel
+from ultr.click_models.fitted import FittedClickModel
+from ultr.click_models.fitting import fit
+from ultr.click_models.position_based import PositionBased
+from ultr.click_models.trust_bias import TrustBias
+from ultr.data.checks import refuse, rows_are
+from ultr.data.log import ClickLog
+from ultr.errors import PropensityError
+from ultr.propensity.evaluate import PropensityModel, propensities
+
+Affine = TrustBias | PositionBased | FittedClickModel | type[ClickModel] | PropensityModel | str | np.ndarray | Sequence[float]
+
+
+def affine_of(log: ClickLog, model: Affine, device: str = "cpu") -> tuple[np.ndarray, np.ndarray]:
+    """Evaluate slope and intercept of the click probability on every row of a log.
+
+    Args:
+        log: The log, with positions where the model is a click model.
+        model: TrustBias or PositionBased, as an object, as a fitted click model, or as a class, which is then fitted to the log;
+            or anything that is a propensity, which has no intercept.
+        device: Where the batches live that a propensity is called on.
+
+    Returns:
+        alpha in (0, 1] and beta in [0, 1), each float64, shape [N]; alpha + beta is at most 1.
+
+    Raises:
+        LogError: the click model covers fewer positions, or has a slope of 0 or below at a position that is shown.
+        PropensityError: the click model is of another kind; or see `propensities`.
+
+    Source:
+        Vardasbi, Oosterhuis and de Rijke (2020), CIKM, section 4. doi:10.1145/3340531.3412031
+    """
+    if isinstance(model, type) and issubclass(model, (TrustBias, PositionBased)):
+        return _by_row(log, fit(model, log).model)
+    if isinstance(model, (FittedClickModel, ClickModel)):
+        return _by_row(log, model.model if isinstance(model, FittedClickModel) else model)
+    alpha = propensities(log, model, device).astype(np.float64)  # type: ignore[arg-type]  # other classes are refused there
+    return alpha, np.zeros(len(alpha))
+
+
+def _by_row(log: ClickLog, model: ClickModel) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(model, (TrustBias, PositionBased)):
+        raise PropensityError(
+            f"{type(model).__name__} has no slope and intercept by position; TrustBias and PositionBased have. Chain laws go to CascadeIPS."
+        )
+    position = log.column("position", type(model).__name__)
+    known = len(model.examination)
+    what = f"position must be below {known}, the number of positions that {type(model).__name__} knows"
+    refuse(position >= known, what, "Give it more, or cut the pages.", rows_are(log.offsets), position)
+    slope, intercept = (model.alpha, model.beta) if isinstance(model, TrustBias) else (model.examination, np.zeros(known))
+    alpha, beta = slope[position], intercept[position]
+    refuse(
+        ~(alpha > 0),
+        "the slope of the click probability must be above 0; examination * (trust_positive - trust_negative)",
+        "Where a position is not examined, or irrelevant rows are clicked as much as relevant ones, clicks say nothing: drop it.",
+        rows_are(log.offsets),
+        alpha,
+    )
+    return alpha, beta
