@@ -23,12 +23,12 @@ PROMISED = {
     "ultr": "Batch ClickLog Comparison Items ParquetLog RankingData Training evaluate load load_svmrank read_table synthetic_ranking",
     "ultr.click_models": "ClickModel PositionBased TrustBias Cascade DependentClick SimplifiedDynamicBayesian DynamicBayesian ClickChain"
     " UserBrowsing Mixture GlobalRate RankRate ItemRate ItemRankRate",
-    "ultr.estimators": "Naive IPS DLA Oracle UnbiasedLambdaMART",
-    "ultr.evaluation": "effective_sample_size identifiability overlap",
+    "ultr.estimators": "Naive IPS DLA Oracle UnbiasedLambdaMART AffineCorrection PolicyAware DoublyRobust CascadeIPS",
+    "ultr.evaluation": "effective_sample_size identifiability overlap off_policy_value",
     "ultr.metrics": "NDCG DCG ERR AveragePrecision ReciprocalRank Precision Recall AverageRelevantPosition RBP"
     " auc group_auc log_loss calibration_ratio expected_calibration_error",
-    "ultr.models": "Linear MLP",
-    "ultr.propensity": "ByPosition PowerLaw attach",
+    "ultr.models": "Linear MLP SetTransformer",
+    "ultr.propensity": "ByPosition PowerLaw Harvested Randomised Tower attach",
     "ultr.testing": "check_propensity check_click_model check_estimator check_metric",
     "ultr.training": "Batch Training weights",
     "simulators": "LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance simulate_clicks eye_tracking_examination",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 _TOML = (str, bool, int, float, list, dict)  # what a file can hold; objects are left to whoever takes them
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path", NoneType: '"none"'}
@@ -14,16 +15,27 @@ _CONTAINERS = {list: "a list", tuple: "a list", Sequence: "a list", dict: "a tab
 
 
 def parameters_of(target: Callable[..., object]) -> dict[str, inspect.Parameter] | None:
-    """Return the named parameters of a callable, annotations evaluated where they can be; None where it takes any name or hides them."""
+    """Return the named parameters of a callable, annotations evaluated where they can be; None where it takes any name or hides them.
+
+    A dataclass's own settings stand before those that it inherits.
+    """
     try:
-        parameters = inspect.signature(target, eval_str=True).parameters
-    except (NameError, TypeError, AttributeError):  # names that only type checkers import
         parameters = inspect.signature(target).parameters
     except ValueError:  # written in C
         return None
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return None
-    return {name: parameter for name, parameter in parameters.items() if parameter.kind is not parameter.VAR_POSITIONAL}
+    try:
+        hints = get_type_hints(target if is_dataclass(target) or not isinstance(target, type) else target.__init__)  # type: ignore[misc]
+    except (NameError, TypeError, AttributeError):  # names that only type checkers import
+        hints = {}
+    named = {
+        name: parameter.replace(annotation=hints.get(name, parameter.annotation))
+        for name, parameter in parameters.items()
+        if parameter.kind is not parameter.VAR_POSITIONAL
+    }
+    own = [name for name in vars(target).get("__annotations__", {}) if name in named] if is_dataclass(target) else []
+    return {name: named[name] for name in [*own, *(name for name in named if name not in own)]}
 
 
 def takes_none(hint: object) -> bool:

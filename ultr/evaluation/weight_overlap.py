@@ -11,19 +11,17 @@ from ultr.diagnostics import Identifiability, Overlap, effective_sample_size, id
 from ultr.errors import LogError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ultr.propensity.evaluate import PropensityModel
+    from ultr.propensity.evaluate import AnyPropensity
 
 __all__ = ["Identifiability", "Overlap", "effective_sample_size", "identifiability", "overlap"]
 
 
-def overlap(log: LogSource, propensity: PropensityModel | str | np.ndarray | Sequence[float], clip: float | None = None) -> Overlap:
+def overlap(log: LogSource, propensity: AnyPropensity, clip: float | None = None) -> Overlap:
     """How far inverse-propensity weights would stretch a log, chunk by chunk.
 
     Args:
         log: Pages with the column `click`.
-        propensity: A model `batch -> tensor`, an array by position, or a column's name.
+        propensity: A model `batch -> tensor`, an array by position, a column's name, or an estimator such as Harvested.
         clip: Largest weight, at least 1; None clips nothing.
 
     Returns:
@@ -33,12 +31,12 @@ def overlap(log: LogSource, propensity: PropensityModel | str | np.ndarray | Seq
         LogError: the log has no page, or lacks a column.
         PropensityError: a propensity is outside (0, 1], or the clip is below 1.
     """
-    from ultr.propensity.evaluate import attach
+    from ultr.propensity.evaluate import attach, estimated
 
-    total: Overlap | None = None
+    model, total = estimated(log, propensity), None
     for chunk in log.chunks():
         click = chunk.column("click", by="overlap")
-        values = attach(chunk, propensity).columns["propensity"]
+        values = attach(chunk, model).columns["propensity"]
         piece = overlap_of(values, click, clip, np.repeat(chunk.counts, chunk.lengths))
         total = piece if total is None else total + piece
     if total is None:

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = attach(
         "MLP": "mlp",
         "NeuralRanker": "ranker",
         "PositionLogits": "positions",
+        "SetTransformer": "set_transformer",
         "WeightedClicks": "weighted_clicks",
         "fit_ranker": "fitting",
         "load": "files",

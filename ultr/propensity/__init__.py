@@ -7,8 +7,11 @@ __getattr__, __dir__, __all__ = lazy_attach(
     {
         "ByPosition": "by_position",
         "Column": "column",
+        "Harvested": "harvested",
         "PowerLaw": "power_law",
         "PropensityModel": "evaluate",
+        "Randomised": "randomised",
+        "Tower": "tower",
         "as_propensity": "evaluate",
         "attach": "evaluate",
         "propensities": "evaluate",

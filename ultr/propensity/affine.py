@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ultr.click_models.base import ClickModel
@@ -14,19 +12,20 @@ from ultr.click_models.trust_bias import TrustBias
 from ultr.data.checks import refuse, rows_are
 from ultr.data.log import ClickLog
 from ultr.errors import PropensityError
-from ultr.propensity.evaluate import PropensityModel, propensities
+from ultr.propensity.evaluate import AnyPropensity, propensities
 
-Affine = TrustBias | PositionBased | FittedClickModel | type[ClickModel] | PropensityModel | str | np.ndarray | Sequence[float]
+Affine = TrustBias | PositionBased | FittedClickModel | type[ClickModel] | AnyPropensity
 
 
-def affine_of(log: ClickLog, model: Affine, device: str = "cpu") -> tuple[np.ndarray, np.ndarray]:
+def affine_of(log: ClickLog, model: Affine, device: str = "cpu", *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Evaluate slope and intercept of the click probability on every row of a log.
 
     Args:
         log: The log, with positions where the model is a click model.
         model: TrustBias or PositionBased, as an object, as a fitted click model, or as a class, which is then fitted to the log;
-            or anything that is a propensity, which has no intercept.
+            or anything that is a propensity or estimates one, which has no intercept.
         device: Where the batches live that a propensity is called on.
+        seed: Of the fit of a propensity estimator.
 
     Returns:
         alpha in (0, 1] and beta in [0, 1), each float64, shape [N]; alpha + beta is at most 1.
@@ -42,7 +41,7 @@ def affine_of(log: ClickLog, model: Affine, device: str = "cpu") -> tuple[np.nda
         return _by_row(log, fit(model, log).model)
     if isinstance(model, (FittedClickModel, ClickModel)):
         return _by_row(log, model.model if isinstance(model, FittedClickModel) else model)
-    alpha = propensities(log, model, device).astype(np.float64)  # type: ignore[arg-type]  # other classes are refused there
+    alpha = propensities(log, model, device, seed=seed).astype(np.float64)  # type: ignore[arg-type]  # other classes are refused there
     return alpha, np.zeros(len(alpha))
 
 

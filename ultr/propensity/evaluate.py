@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ultr.data.log import ClickLog
+from ultr.data.source import LogSource
 from ultr.errors import PropensityError
 from ultr.propensity.by_position import ByPosition
 from ultr.propensity.column import Column
@@ -20,11 +22,22 @@ PropensityModel = Callable[[Batch], Tensor]
 _BLOCK = 1 << 13  # pages at once
 
 
-def as_propensity(model: PropensityModel | str | np.ndarray | Sequence[float]) -> PropensityModel:
+@runtime_checkable
+class PropensityEstimator(Protocol):
+    """Frozen settings that estimate a propensity model from a log. They are no function of a batch: what is callable is a model."""
+
+    def fit(self, source: LogSource, *, seed: int = 0) -> PropensityModel:
+        """Return a model, or anything else that `as_propensity` takes."""
+
+
+AnyPropensity = PropensityModel | PropensityEstimator | str | np.ndarray | Sequence[float]
+
+
+def as_propensity(model: AnyPropensity) -> PropensityModel:
     """Return the propensity model behind a function or module (itself), a column's name, or an array by position.
 
     Raises:
-        PropensityError: it is none of these, or the array is outside (0, 1].
+        PropensityError: it is none of these, an estimator that was not fitted, or the array is outside (0, 1].
     """
     if isinstance(model, type):
         raise PropensityError(
@@ -34,6 +47,8 @@ def as_propensity(model: PropensityModel | str | np.ndarray | Sequence[float]) -
         return model
     if isinstance(model, str):
         return Column(model)
+    if isinstance(model, PropensityEstimator):
+        raise PropensityError(f"{type(model).__name__} estimates a propensity from a log: give the result of its fit(log) here.")
     try:
         if np.ndim(model) == 0:
             raise TypeError("a single value")
@@ -46,14 +61,22 @@ def as_propensity(model: PropensityModel | str | np.ndarray | Sequence[float]) -
         ) from error
 
 
-def propensities(log: ClickLog, model: PropensityModel | str | np.ndarray | Sequence[float], device: str = "cpu") -> np.ndarray:
+def estimated(source: LogSource, model: AnyPropensity, *, seed: int = 0) -> AnyPropensity:
+    """Return the model; an estimator of propensities is first fitted to the log."""
+    if isinstance(model, PropensityEstimator) and not callable(model):
+        return model.fit(source, seed=seed)
+    return model
+
+
+def propensities(log: ClickLog, model: AnyPropensity, device: str = "cpu", *, seed: int = 0) -> np.ndarray:
     """Evaluate a propensity model on every row of a log.
 
     Args:
         log: The log, P pages of N rows.
         model: Anything that `as_propensity` takes; called on batches of whole pages, without gradients. A module is copied and
-            evaluated, not trained.
+            evaluated, not trained. An estimator, such as Harvested, is first fitted to the log.
         device: Where the batches live.
+        seed: Of the estimator's fit.
 
     Returns:
         P(observed), float32, shape [N].
@@ -61,7 +84,7 @@ def propensities(log: ClickLog, model: PropensityModel | str | np.ndarray | Sequ
     Raises:
         PropensityError: it returns another shape than [B, L], or a value outside (0, 1]; the message says where.
     """
-    function = as_propensity(model)
+    function = as_propensity(estimated(log, model, seed=seed))
     if isinstance(function, torch.nn.Module):
         function = copy.deepcopy(function).to(device).eval()
     out = np.empty(log.n_rows, dtype=np.float32)
@@ -79,9 +102,9 @@ def propensities(log: ClickLog, model: PropensityModel | str | np.ndarray | Sequ
     return out
 
 
-def attach(log: ClickLog, model: PropensityModel | str | np.ndarray | Sequence[float]) -> ClickLog:
+def attach(log: ClickLog, model: AnyPropensity, *, seed: int = 0) -> ClickLog:
     """Return the log with the model's values in the row column `propensity`, where NumPy-side metrics and diagnostics read them."""
-    return log.with_columns(propensity=propensities(log, model))
+    return log.with_columns(propensity=propensities(log, model, seed=seed))
 
 
 def by_position(log: ClickLog, values: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ class DoublyRobust(WeightedClicks):
         """
         log = gather(source)
         labels = labels_of(log, self.label, "DoublyRobust")
-        alpha, beta = affine_of(log, self.propensity, self.training.usable_device())
+        alpha, beta = affine_of(log, self.propensity, self.training.usable_device(), seed=seed)
         found = exposure_of(log, labels, alpha, beta)
         predicted = self._predicted(log, found, seed)
         weights = self.weights(found.pages, found.rate, found.alpha)

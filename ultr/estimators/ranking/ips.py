@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from ultr.data.source import LogSource, gather
 from ultr.models.fitting import with_propensity
 from ultr.models.ranker import NeuralRanker
 from ultr.models.weighted_clicks import WeightedClicks
-from ultr.propensity.evaluate import PropensityModel, by_position, propensities
+from ultr.propensity.evaluate import AnyPropensity, by_position, propensities
 from ultr.training.labels import labels_of
 
 
@@ -37,7 +34,7 @@ class IPS(WeightedClicks):
         Self-normalised over the whole training log, not over each batch, so that no page's weight depends on the pages beside it.
     """
 
-    propensity: PropensityModel | str | np.ndarray | Sequence[float] = "propensity"
+    propensity: AnyPropensity = "propensity"
 
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:
         """Fit a ranker.
@@ -48,6 +45,6 @@ class IPS(WeightedClicks):
         """
         log = gather(source)
         labels = labels_of(log, self.label, "IPS")
-        propensity = propensities(log, self.propensity, self.training.usable_device())
+        propensity = propensities(log, self.propensity, self.training.usable_device(), seed=seed)
         ranker = self.fit_weighted(log, self.weighted(log, labels, propensity), labels, seed)
         return with_propensity(ranker, by_position(log, propensity))

@@ -65,7 +65,7 @@ class PolicyAware(WeightedClicks):
         """
         log = gather(source)
         labels = labels_of(log, self.label, "PolicyAware")
-        alpha, beta = affine_of(log, self.propensity, self.training.usable_device())
+        alpha, beta = affine_of(log, self.propensity, self.training.usable_device(), seed=seed)
         found = exposure_of(log, labels, alpha, beta)
         rho = found.alpha
         if self.exposure is not None:

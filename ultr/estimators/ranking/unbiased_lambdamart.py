@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -15,7 +15,7 @@ from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError, LogError
 from ultr.models.lightgbm_parameters import Parameter, checked_parameters
-from ultr.propensity.evaluate import PropensityModel, by_position, propensities
+from ultr.propensity.evaluate import AnyPropensity, by_position, propensities
 from ultr.training.labels import labels_of
 from ultr.training.split import validation_pages
 from ultr.training.weights import inverse_propensity
@@ -52,7 +52,8 @@ class UnbiasedLambdaMART:
 
     Args:
         debias: "ips", "position", "pairwise" or "none".
-        propensity: For "ips": function of a batch, array by position, or a column's name; the column `propensity` when None.
+        propensity: For "ips": function of a batch, array by position, a column's name, or an estimator such as Harvested; the column
+            `propensity` when None.
         label: Row column to learn from: clicks; for "ips" and "none" any non-negative weights; for "none" also "grade".
         parameters: LightGBM's parameters under LightGBM's names (num_leaves, learning_rate, min_data_in_leaf, ...).
         clip: For "ips": largest weight, above 0; trades variance for bias. None does not clip.
@@ -80,7 +81,7 @@ class UnbiasedLambdaMART:
     """
 
     debias: Debias = "ips"
-    propensity: PropensityModel | str | np.ndarray | Sequence[float] | None = None
+    propensity: AnyPropensity | None = None
     label: str = "click"
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     clip: float | None = None
@@ -142,7 +143,7 @@ class UnbiasedLambdaMART:
 
         log = gather(source)
         features_of(log.items, _BY)
-        target, given = self._target(log)
+        target, given = self._target(log, seed)
         log = log.with_columns(**{TARGET: target})
         held_out = validation_pages(log, self.validation, seed)
         boosting = Boosting(parameters=self._checked(), rounds=self.rounds, patience=self.patience, threads=self.threads, seed=seed)
@@ -159,7 +160,7 @@ class UnbiasedLambdaMART:
         position = self.debias == "position"
         return checked_parameters(self.parameters, by=_BY, lambdarank=position or self._graded, position=position)
 
-    def _target(self, log: ClickLog) -> tuple[np.ndarray, np.ndarray | None]:
+    def _target(self, log: ClickLog, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Return what to learn from, summed over the pages that a row stands for [N], and the propensity curve if it is given."""
         labels = labels_of(log, self.label, _BY)
         if self.debias in ("position", "pairwise"):
@@ -176,7 +177,7 @@ class UnbiasedLambdaMART:
             sums = np.rint(sums)  # whole numbers again, so that sums over pages are exact
         if self.debias != "ips":
             return sums, None
-        propensity = propensities(log, "propensity" if self.propensity is None else self.propensity)
+        propensity = propensities(log, "propensity" if self.propensity is None else self.propensity, seed=seed)
         weighted = torch.from_numpy((labels > 0).astype(np.float32))
         weights = inverse_propensity(weighted, torch.from_numpy(propensity), clip=self.clip).numpy()
         return sums * weights, by_position(log, propensity)
