@@ -56,6 +56,7 @@ def test_ips_inverts_a_list_under_trust_bias_and_affine_correction_restores_it()
     np.testing.assert_allclose(shares(ips, log)[0], by_hand / by_hand.sum(), atol=1e-4)
     affine = AffineCorrection(click_model=TRUST, model=Tabular(12), training=EXACT, label="expected").fit(log)
     np.testing.assert_allclose(shares(affine, log), TRUTH, atol=1e-4)
+    np.testing.assert_allclose(affine.propensity, TRUST.examination[:4] / TRUST.examination[0])
 
 
 def test_every_click_pattern_together_says_the_relevance():
@@ -346,7 +347,8 @@ def test_logs_that_do_not_fit_are_refused(estimator, error, message):
 
 
 def test_a_position_based_law_is_a_propensity():
-    alpha, beta = affine_of(LOG, PositionBased(TRUST.examination))
+    alpha, beta, examination = affine_of(LOG, PositionBased(TRUST.examination))
+    np.testing.assert_array_equal(examination, alpha)
     np.testing.assert_array_equal(alpha, TRUST.examination[LOG.columns["position"]])
     assert not beta.any()
     assert not any(isinstance(e, DLA) for e in ESTIMATORS)

@@ -13,7 +13,10 @@ __getattr__, __dir__, __all__ = attach(
         "IPS": "ranking.ips",
         "Naive": "ranking.naive",
         "Oracle": "ranking.oracle",
+        "PairDebias": "ranking.pair_debias",
         "PolicyAware": "ranking.policy_aware",
+        "RegressionEM": "ranking.regression_em",
+        "TwoTower": "ranking.two_tower",
         "UnbiasedLambdaMART": "ranking.unbiased_lambdamart",
     },
 )

@@ -41,6 +41,7 @@ def fit_ranker(
     criterion: Objective | None = None,
     heads: Sequence[nn.Module] = (),
     keep_empty_pages: bool = False,
+    distinct: bool = False,
 ) -> NeuralRanker:
     """Fit a ranker by minimising an objective over the pages of a log.
 
@@ -59,6 +60,7 @@ def fit_ranker(
         criterion: What is watched, on the batches and on held-out queries, and decides when to stop; the objective when None.
         heads: Further modules to train with the network, in place.
         keep_empty_pages: Whether pages without a positive label matter to the objective.
+        distinct: Score each distinct item of a batch once, where the network is itemwise: for pages that show the same items.
 
     Raises:
         LogError: items lack features, or no training page has a positive label.
@@ -80,8 +82,10 @@ def fit_ranker(
         weights = log.counts[pages] * (len(pages) / mass_of_page[pages].sum())
         batches = PageBatches(log, pages, weights, training.batch_pages, generator(seed, "batches"), device)
 
+        table = torch.from_numpy(features).to(device) if distinct and scorer.itemwise else None
+
         def loss(batch: Batch) -> Tensor | tuple[Tensor, Tensor]:
-            scores = scorer(batch.features_for(by), batch.mask)
+            scores = scorer(batch.features_for(by), batch.mask) if table is None else _distinct_scores(scorer, batch, table)
             minimised = objective(scores, batch)
             if criterion is None:
                 return minimised
@@ -102,6 +106,11 @@ def _build(model: Model | nn.Module, n_features: int) -> nn.Module:
     if not isinstance(model, Model):
         raise ConfigError(f"model must be settings with build(n_features), e.g. ultr.models.Linear(), or a torch module, not {model!r}.")
     return model.build(n_features)
+
+
+def _distinct_scores(scorer: Scorer, batch: Batch, features: Tensor) -> Tensor:
+    item, place = torch.unique(batch.item, return_inverse=True)
+    return scorer(features[item][None], torch.ones(1, len(item), dtype=torch.bool, device=item.device))[0][place]
 
 
 def _shown(log: ClickLog, page_mask: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ultr.click_models.base import ClickModel
@@ -14,10 +16,24 @@ from ultr.data.log import ClickLog
 from ultr.errors import PropensityError
 from ultr.propensity.evaluate import AnyPropensity, propensities
 
-Affine = TrustBias | PositionBased | FittedClickModel | type[ClickModel] | AnyPropensity
+AffineModel = TrustBias | PositionBased | FittedClickModel | type[ClickModel] | AnyPropensity
 
 
-def affine_of(log: ClickLog, model: Affine, device: str = "cpu", *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+class Affine(NamedTuple):
+    """P(click) = alpha * relevance + beta for each row, each float64, shape [N].
+
+    Args:
+        alpha: Slope, in (0, 1].
+        beta: Intercept, in [0, 1); alpha + beta is at most 1.
+        examination: P(examined), in (0, 1].
+    """
+
+    alpha: np.ndarray
+    beta: np.ndarray
+    examination: np.ndarray
+
+
+def affine_of(log: ClickLog, model: AffineModel, device: str = "cpu", *, seed: int = 0) -> Affine:
     """Evaluate slope and intercept of the click probability on every row of a log.
 
     Args:
@@ -26,9 +42,6 @@ def affine_of(log: ClickLog, model: Affine, device: str = "cpu", *, seed: int = 
             or anything that is a propensity or estimates one, which has no intercept.
         device: Where the batches live that a propensity is called on.
         seed: Of the fit of a propensity estimator.
-
-    Returns:
-        alpha in (0, 1] and beta in [0, 1), each float64, shape [N]; alpha + beta is at most 1.
 
     Raises:
         LogError: the click model covers fewer positions, or has a slope of 0 or below at a position that is shown.
@@ -42,10 +55,10 @@ def affine_of(log: ClickLog, model: Affine, device: str = "cpu", *, seed: int = 
     if isinstance(model, (FittedClickModel, ClickModel)):
         return _by_row(log, model.model if isinstance(model, FittedClickModel) else model)
     alpha = propensities(log, model, device, seed=seed).astype(np.float64)  # type: ignore[arg-type]  # other classes are refused there
-    return alpha, np.zeros(len(alpha))
+    return Affine(alpha, np.zeros(len(alpha)), alpha)
 
 
-def _by_row(log: ClickLog, model: ClickModel) -> tuple[np.ndarray, np.ndarray]:
+def _by_row(log: ClickLog, model: ClickModel) -> Affine:
     if not isinstance(model, (TrustBias, PositionBased)):
         raise PropensityError(
             f"{type(model).__name__} has no slope and intercept by position; TrustBias and PositionBased have. Chain laws go to CascadeIPS."
@@ -63,4 +76,4 @@ def _by_row(log: ClickLog, model: ClickModel) -> tuple[np.ndarray, np.ndarray]:
         rows_are(log.offsets),
         alpha,
     )
-    return alpha, beta
+    return Affine(alpha, beta, model.examination[position])

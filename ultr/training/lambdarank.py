@@ -102,9 +102,10 @@ def propensity_ratios(
     total = pairs.weight * np.maximum(losses, np.finfo(np.float64).tiny)
     up = np.bincount(pairs.first_position, total / unclicked[pairs.second_position], len(clicked))
     down = np.bincount(pairs.second_position, total / clicked[pairs.first_position], len(unclicked))
-    return _relative(up, 1 / (1 + regulariser)), _relative(down, 1 / (1 + regulariser))
+    return relative_ratios(up, regulariser), relative_ratios(down, regulariser)
 
 
-def _relative(sums: np.ndarray, exponent: float) -> np.ndarray:
-    ratios = np.where(sums > 0, sums / sums[np.argmax(sums > 0)], np.nan) ** exponent
+def relative_ratios(sums: np.ndarray, regulariser: float) -> np.ndarray:
+    """Turn summed losses by position [L] into ratios to the first position that has any, within [1e-6, 1e6]; NaN where the sum is 0."""
+    ratios = np.where(sums > 0, sums / sums[np.argmax(sums > 0)], np.nan) ** (1 / (1 + regulariser))
     return np.clip(ratios, _SMALLEST, 1 / _SMALLEST)

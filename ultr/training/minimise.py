@@ -123,7 +123,7 @@ def _step(
     total.backward()
     if training.gradient_clip is not None:
         for network in networks:
-            nn.utils.clip_grad_norm_(network.parameters(), training.gradient_clip)
+            nn.utils.clip_grad_norm_(list(network.parameters()), training.gradient_clip)
     optimizer.step()
     return (watched.detach() * weight).mean()
 

@@ -70,7 +70,7 @@ class AffineCorrection(WeightedClicks):
         labels = labels_of(log, self.label, "AffineCorrection")
         if self.click_model is TrustBias and not (found := identifiability(log)).identified:
             warnings.warn(found.explain(), IdentifiabilityWarning, stacklevel=2)
-        alpha, beta = affine_of(log, self.click_model)
-        target = (labels - beta) * self.weights(log, labels, alpha)
+        clicks = affine_of(log, self.click_model)
+        target = (labels - clicks.beta) * self.weights(log, labels, clicks.alpha)
         ranker = self.fit_weighted(log, target, labels, seed, negative=True)
-        return with_propensity(ranker, by_position(log, alpha))
+        return with_propensity(ranker, by_position(log, clicks.examination))

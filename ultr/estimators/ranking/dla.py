@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
 from ultr.diagnostics import identifiability
-from ultr.errors import ConfigError, ContractError, IdentifiabilityWarning
+from ultr.errors import ConfigError, IdentifiabilityWarning
+from ultr.models.examination import head_logits
 from ultr.models.fitting import TARGET, fit_ranker, with_propensity
 from ultr.models.linear import Linear
 from ultr.models.network import Model
@@ -80,12 +81,12 @@ class DLA:
         head = copy.deepcopy(self.head) if self.head is not None else PositionLogits(int(position.max()) + 1)
 
         def objective(scores: Tensor, batch: Batch) -> Tensor:
-            clicks, logits = batch.column(TARGET), _logits(head, batch)
+            clicks, logits = batch.column(TARGET), head_logits(head, batch)
             ranking = weighted_softmax(scores, clicks * self._weight(logits), batch.mask)
             return ranking + weighted_softmax(logits, clicks * self._weight(scores), batch.mask)
 
         def criterion(scores: Tensor, batch: Batch) -> Tensor:
-            return weighted_softmax(scores + _logits(head, batch), batch.column(TARGET), batch.mask)
+            return weighted_softmax(scores + head_logits(head, batch), batch.column(TARGET), batch.mask)
 
         ranker = fit_ranker(
             log,
@@ -106,14 +107,6 @@ class DLA:
         return (logits[:, :1] - logits).detach().clamp(max=ceiling).exp()
 
 
-def _logits(head: nn.Module, batch: Batch) -> Tensor:
-    logits = head(batch)
-    if not isinstance(logits, Tensor) or logits.shape != batch.mask.shape:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ContractError(f"A propensity head returns one logit a row, a tensor of shape {tuple(batch.mask.shape)}, not {got}.")
-    return logits.float()
-
-
 def _curve(head: nn.Module, log: ClickLog) -> np.ndarray:
     """Propensity by position relative to the first, shape [L]; a head that sees more than positions is averaged over the rows shown."""
     if type(head) is PositionLogits:
@@ -124,7 +117,7 @@ def _curve(head: nn.Module, log: ClickLog) -> np.ndarray:
     with torch.no_grad():
         for start in range(0, len(log), _BLOCK):
             batch = Batch(log, np.arange(start, min(len(log), start + _BLOCK)))
-            logits_of_rows = _logits(head, batch).double()
+            logits_of_rows = head_logits(head, batch).double()
             relative[log.offsets[start] : log.offsets[start + len(batch)]] = (
                 (logits_of_rows - logits_of_rows[:, :1]).exp()[batch.mask].numpy()
             )

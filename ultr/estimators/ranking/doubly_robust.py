@@ -15,7 +15,7 @@ from ultr.errors import ConfigError
 from ultr.models.fitting import TARGET, fit_ranker, with_propensity
 from ultr.models.ranker import NeuralRanker
 from ultr.models.weighted_clicks import WeightedClicks
-from ultr.propensity.affine import Affine, affine_of
+from ultr.propensity.affine import AffineModel, affine_of
 from ultr.propensity.evaluate import by_position
 from ultr.training.batch import Batch
 from ultr.training.exposure import Exposure, exposure_of
@@ -55,7 +55,7 @@ class DoublyRobust(WeightedClicks):
     """
 
     clip: float | None = 10.0
-    propensity: Affine = "propensity"
+    propensity: AffineModel = "propensity"
     relevance: str | None = None
 
     def __post_init__(self) -> None:
@@ -73,14 +73,14 @@ class DoublyRobust(WeightedClicks):
         """
         log = gather(source)
         labels = labels_of(log, self.label, "DoublyRobust")
-        alpha, beta = affine_of(log, self.propensity, self.training.usable_device(), seed=seed)
-        found = exposure_of(log, labels, alpha, beta)
+        clicks = affine_of(log, self.propensity, self.training.usable_device(), seed=seed)
+        found = exposure_of(log, labels, clicks.alpha, clicks.beta)
         predicted = self._predicted(log, found, seed)
         weights = self.weights(found.pages, found.rate, found.alpha)
         scale = float(self.scale(found.pages, found.rate, found.alpha))
         target = predicted * scale + (found.rate - found.beta - found.alpha * predicted) * weights
         ranker = self.fit_weighted(found.pages, target, found.rate, seed, negative=True)
-        return with_propensity(ranker, by_position(log, alpha))
+        return with_propensity(ranker, by_position(log, clicks.examination))
 
     def _predicted(self, log: ClickLog, found: Exposure, seed: int) -> np.ndarray:
         """Return the predicted relevance of each document, shape [D]."""

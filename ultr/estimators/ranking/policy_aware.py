@@ -12,7 +12,7 @@ from ultr.errors import ConfigError
 from ultr.models.fitting import with_propensity
 from ultr.models.ranker import NeuralRanker
 from ultr.models.weighted_clicks import WeightedClicks
-from ultr.propensity.affine import Affine, affine_of
+from ultr.propensity.affine import AffineModel, affine_of
 from ultr.propensity.evaluate import by_position
 from ultr.training.exposure import exposure_of
 from ultr.training.labels import labels_of
@@ -47,7 +47,7 @@ class PolicyAware(WeightedClicks):
         Without `exposure` the policy is what the log did, not what it might have done. Documents that were never shown are not candidates.
     """
 
-    propensity: Affine = "propensity"
+    propensity: AffineModel = "propensity"
     exposure: str | None = None
 
     def __post_init__(self) -> None:
@@ -65,8 +65,8 @@ class PolicyAware(WeightedClicks):
         """
         log = gather(source)
         labels = labels_of(log, self.label, "PolicyAware")
-        alpha, beta = affine_of(log, self.propensity, self.training.usable_device(), seed=seed)
-        found = exposure_of(log, labels, alpha, beta)
+        clicks = affine_of(log, self.propensity, self.training.usable_device(), seed=seed)
+        found = exposure_of(log, labels, clicks.alpha, clicks.beta)
         rho = found.alpha
         if self.exposure is not None:
             values = labels_of(log, self.exposure, "PolicyAware")
@@ -75,4 +75,4 @@ class PolicyAware(WeightedClicks):
             refuse(off, f"{self.exposure} must be one value in (0, 1] for each document of a query", "", rows_are(log.offsets), values)
         target = (found.rate - found.beta) * self.weights(found.pages, found.rate, rho)
         ranker = self.fit_weighted(found.pages, target, found.rate, seed, negative=bool(found.beta.any()))
-        return with_propensity(ranker, by_position(log, alpha))
+        return with_propensity(ranker, by_position(log, clicks.examination))
