@@ -32,7 +32,7 @@ def test_one_fixed_order_a_query_connects_nothing():
     assert not found.identified
     assert [c.tolist() for c in found.components] == [[0], [1], [2]]
     assert (found.pairs, found.swapped, found.links.tolist()) == (6, 0, [0, 0, 0])
-    assert "every propensity vector is a fixed point of DLA" in found.explain()
+    assert "every propensity vector explains the clicks equally well" in found.explain()
 
 
 def test_a_swap_connects_the_positions_it_touches():

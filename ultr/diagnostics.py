@@ -190,12 +190,12 @@ class Identifiability:
         if self.swapped == 0:
             text += (
                 " No pair ever changed its position, as with one fixed order a query: with a ranker that has a free score for each pair, "
-                "every propensity vector is a fixed point of DLA, so what comes out is what it started from."
+                "every propensity vector explains the clicks equally well, so what is learned (DLA, RegressionEM, ...) is what it started from."
             )
         else:
             text += (
                 " Within a group the ratios are identified; between groups a ranker with a free score for each pair fits the clicks "
-                "equally well under any factor, so DLA keeps the factor that it started from."
+                "equally well under any factor, so the factor that learning started from stays."
             )
         return text + (
             " With features shared between queries only these features identify the rest, and only as far as the ranker is right about "
