@@ -190,7 +190,7 @@ class Identifiability:
         if self.swapped == 0:
             text += (
                 " No pair ever changed its position, as with one fixed order a query: with a ranker that has a free score for each pair, "
-                "every propensity vector explains the clicks equally well, so what is learned (DLA, RegressionEM, ...) is what it started from."
+                "every propensity vector explains the clicks equally well, so what is learned is what learning started from."
             )
         else:
             text += (
