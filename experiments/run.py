@@ -13,12 +13,20 @@ import json
 import os
 import platform
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+SHOWN = {  # what the README at the top shows, and judged on which queries
+    "dla_synthetic_new_world": "test",
+    "dla_lightgbm": "logged",
+    "position_bias_synthetic": "test",
+    "trust_bias_synthetic": "test",
+    "unbiased_lambdamart_lightgbm": "logged",
+}
 MARKS = ("<!-- results: made by experiments/run.py --tables from experiments/results -->\n", "<!-- end of results -->")
 
 
@@ -46,6 +54,7 @@ def run(config_path: Path, data: Path | None, out: Path, workers: int | None) ->
         "machine": {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), "torch": torch.__version__},
     }
     RESULTS.mkdir(exist_ok=True)
+    result.plot().savefig(RESULTS / f"{config_path.stem}.png", dpi=60)
     (RESULTS / f"{config_path.stem}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
@@ -81,8 +90,8 @@ def signed(value: float) -> str:
     return f"{value:+.4f}"
 
 
-def table_of_results(pattern: str) -> str:
-    """Lay the paired differences of the results whose name matches out as a Markdown table."""
+def table_of_results(chosen: Mapping[str, str] | None = None) -> str:
+    """Lay the paired differences of all results, or of those chosen (name: what they are judged on), out as a Markdown table."""
     head = (
         "experiment",
         "judged on",
@@ -92,9 +101,12 @@ def table_of_results(pattern: str) -> str:
         "propensity error, mean (worst seed)",
     )
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for path in sorted(RESULTS.glob(pattern)):
+    for path in sorted(RESULTS.glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
-        for row in found.get("paired", []):
+        rows = found.get("paired", [])
+        if chosen is not None:
+            rows = [row for row in rows if row["test"] == chosen.get(path.stem)]
+        for row in rows:
             error = found["propensity"].get(row["estimator"])
             shown = f"{error['largest error, mean']:.3f} ({error['largest error, worst seed']:.3f})" if error else ""
             difference = f"{signed(row['difference'])} [{signed(row['two_way_low'])}, {signed(row['two_way_high'])}]"
@@ -106,8 +118,8 @@ def table_of_results(pattern: str) -> str:
 def write_tables() -> None:
     """Replace what stands between the marks in both READMEs."""
     pattern = re.compile(re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1]), flags=re.S)
-    for readme, names in ((HERE / "README.md", "*.json"), (HERE.parent / "README.md", "dla_*.json")):
-        text, table = readme.read_text(encoding="utf-8"), table_of_results(names)
+    for readme, chosen in ((HERE / "README.md", None), (HERE.parent / "README.md", SHOWN)):
+        text, table = readme.read_text(encoding="utf-8"), table_of_results(chosen)
         readme.write_text(pattern.sub(lambda _, table=table: MARKS[0] + table + MARKS[1], text), encoding="utf-8")
 
 
