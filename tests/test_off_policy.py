@@ -240,7 +240,7 @@ def test_one_cluster_has_a_value_and_no_interval():
     found = off_policy_value(log_of([2], click=[1, 0]), [1, 2], DCG())
     assert found.value == pytest.approx(1 / np.log2(3))
     assert np.isnan(found.interval.low)
-    assert "There is no interval: one page says nothing about others." in found.explain()
+    assert "There is no interval: clicks on fewer than two pages say nothing about others." in found.explain()
 
 
 # Coverage of the interval
@@ -265,6 +265,8 @@ def replicate(seed):
         click=click.ravel(),
         propensity=np.broadcast_to(WORLD, gamma.shape).ravel(),
         score=scores.ravel(),
+        relevance=gamma.ravel(),
+        nothing=np.zeros(gamma.size),
     )
 
 
@@ -292,6 +294,12 @@ def coverage_p_value(metric, method, change=lambda log: log, **settings):
 @pytest.mark.parametrize("metric, method", [(DCG(2), "ips"), (DCG(2), "snips"), (AverageRelevantPosition(), "ips")])
 def test_the_interval_covers_as_often_as_it_says(metric, method):
     assert coverage_p_value(metric, method) > FALSE_ALARM
+
+
+def test_the_doubly_robust_interval_covers_too():
+    """With a clip and the right relevance, and with the wrong one, for which the test must fail."""
+    assert coverage_p_value(DCG(2), "doubly_robust", clip=1.5, relevance="relevance") > FALSE_ALARM
+    assert coverage_p_value(DCG(2), "doubly_robust", clip=1.5, relevance="nothing") < FALSE_ALARM
 
 
 def test_the_test_above_sees_an_interval_that_ignores_that_pages_share_a_query():
@@ -405,4 +413,6 @@ def test_wrong_input_is_refused(change, error, message):
 
 def test_a_log_without_a_click_has_the_ips_value_0():
     found = off_policy_value(LOG.with_columns(click=np.zeros(LOG.n_rows)), SCORES, DCG())
-    assert (found.value, found.interval.low, found.interval.high) == (0, 0, 0)
+    assert found.value == 0
+    assert np.isnan([found.interval.low, found.interval.high]).all()
+    assert "There is no interval" in found.explain()

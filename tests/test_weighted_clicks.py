@@ -13,7 +13,7 @@ import ultr
 from ultr import click_models
 from ultr.click_models import Cascade, DependentClick, PositionBased, TrustBias
 from ultr.errors import ConfigError, IdentifiabilityWarning, LogError, PropensityError, UltrWarning
-from ultr.estimators import DLA, IPS, AffineCorrection, CascadeIPS, DoublyRobust, PolicyAware
+from ultr.estimators import IPS, AffineCorrection, CascadeIPS, ClickModelRanker, DoublyRobust, PolicyAware
 from ultr.models import MLP
 from ultr.propensity.affine import affine_of
 from ultr.testing import tiny_log
@@ -60,14 +60,16 @@ def test_ips_inverts_a_list_under_trust_bias_and_affine_correction_restores_it()
 
 
 def test_every_click_pattern_together_says_the_relevance():
-    """E[(c - beta) / alpha] by enumeration of all clicks on a page."""
-    alpha, beta, gamma = TRUST.alpha[:4], TRUST.beta[:4], GAMMA[0]
-    p = alpha * gamma + beta
-    total = np.zeros(4)
-    for clicks in itertools.product([0, 1], repeat=4):
-        c = np.array(clicks)
-        total += np.prod(np.where(c, p, 1 - p)) * (c - beta) / alpha
-    np.testing.assert_allclose(total, gamma, atol=1e-12)
+    """All clicks on a page of four, each pattern a page, its probability as the count of a label: the targets of the fit sum to gamma."""
+    patterns = np.array(list(itertools.product([0, 1], repeat=4)))
+    rate = TRUST.alpha[:4] * GAMMA[0] + TRUST.beta[:4]
+    probability = np.where(patterns, rate, 1 - rate).prod(1)
+    log = pages_log(patterns, position=np.tile(np.arange(4), 16))
+    estimator = AffineCorrection(click_model=TRUST, normalise=None)
+    targets = estimator.targets(log, log.columns["click"].astype(float))[0].reshape(16, 4)
+    np.testing.assert_allclose(probability @ targets, GAMMA[0], atol=1e-12)
+    clipped = dataclasses.replace(estimator, clip=2.0).targets(log, log.columns["click"].astype(float))[0].reshape(16, 4)
+    np.testing.assert_allclose(probability @ clipped, GAMMA[0] * np.minimum(1, 2 * TRUST.alpha[:4]), atol=1e-12)
 
 
 def test_without_mistaken_clicks_affine_correction_is_ips():
@@ -94,6 +96,15 @@ def test_the_class_is_fitted_to_the_log():
     by_hand = scores(AffineCorrection(click_model=fitted, training=QUICK))
     np.testing.assert_array_equal(scores(AffineCorrection(training=QUICK)), by_hand)
     np.testing.assert_array_equal(scores(AffineCorrection(click_model=fitted.model, training=QUICK)), by_hand)
+
+
+def test_settings_of_a_fit_are_followed():
+    rough, fine = (AffineCorrection(click_model=ClickModelRanker(law=TrustBias, max_iter=n), training=QUICK) for n in (1, 50))
+    assert not np.allclose(scores(rough), scores(fine), rtol=1e-3)
+    few, many = (CascadeIPS(click_model=ClickModelRanker(law=DependentClick, prior=prior), training=QUICK) for prior in ((1, 1), (1, 9)))
+    assert not np.allclose(scores(few), scores(many), rtol=1e-3)
+    by_hand = scores(PolicyAware(propensity=ClickModelRanker(law=PositionBased), training=QUICK))
+    np.testing.assert_array_equal(by_hand, scores(PolicyAware(propensity=PositionBased, training=QUICK)))
 
 
 def test_a_log_that_cannot_tell_says_so():
@@ -351,4 +362,3 @@ def test_a_position_based_law_is_a_propensity():
     np.testing.assert_array_equal(examination, alpha)
     np.testing.assert_array_equal(alpha, TRUST.examination[LOG.columns["position"]])
     assert not beta.any()
-    assert not any(isinstance(e, DLA) for e in ESTIMATORS)

@@ -243,8 +243,9 @@ def _pairs(chunk: ClickLog, queries: dict[object, int]) -> np.ndarray:
     item = chunk.columns["item"].astype(np.int64)
     if "query" not in chunk.page_columns:
         return item
-    code, unique = pd.factorize(chunk.page_columns["query"])
-    known = np.array([queries.setdefault(query, len(queries)) for query in unique.tolist()], dtype=np.int64)
+    code, unique = pd.factorize(chunk.page_columns["query"], use_na_sentinel=False)
+    names = [None if missing else query for query, missing in zip(unique.tolist(), pd.isna(unique), strict=True)]  # NaN is not NaN
+    known = np.array([queries.setdefault(query, len(queries)) for query in names], dtype=np.int64)
     return (np.repeat(known[code], chunk.lengths) << _ITEM_BITS) | item
 
 

@@ -1,4 +1,4 @@
-"""Does training cost stop growing with the log once equal pages are merged? One thread; ratios in one run.
+"""Does training cost stop growing with the log, once equal pages are merged or rows are counted? One thread; ratios in one run.
 
 python experiments/benchmarks/compressed_fit.py [--write]
 """
@@ -19,27 +19,37 @@ import torch
 
 import simulators
 import ultr
-from ultr.estimators import DLA
+from ultr.estimators import DLA, RegressionEM
 
 SIZES = (50_000, 500_000, 5_000_000)
 RESULT = Path(__file__).parent.parent / "results" / "compressed_fit.json"
 
 
 def measure(n_pages: int, repeats: int) -> dict[str, float]:
-    """Simulate, compress and fit; CPU seconds of each, the fit as the median over repeats."""
+    """Simulate, compress and fit; CPU seconds of each, the fits as the median over repeats. RegressionEM counts the full log by itself."""
     train, _ = ultr.synthetic_ranking(1000, range(10, 21), 20, seed=0).split(test=0.6)
     policy = simulators.SwapPairs(simulators.LinearPolicy(), rate=0.5)  # at most ten orders a query
     log = simulators.simulate_clicks(train, policy=policy, n_pages=n_pages, seed=0)
     start = time.process_time()
     merged = log.compress()
     compress = time.process_time() - start
-    estimator = DLA(training=ultr.Training(steps=400, patience=None))
-    fits = []
-    for seed in range(repeats):
-        start = time.process_time()
-        estimator.fit(merged, seed=seed)
-        fits.append(time.process_time() - start)
-    return {"pages": n_pages, "merged_pages": len(merged), "compress_cpu_s": compress, "fit_cpu_s": float(np.median(fits))}
+    fit, counting, counted = (
+        float(np.median([seconds(estimator, source, seed) for seed in range(repeats)]))
+        for estimator, source in (
+            (DLA(training=ultr.Training(steps=400)), merged),
+            (RegressionEM(training=ultr.Training(steps=1)), log),
+            (RegressionEM(training=ultr.Training(steps=401)), log),
+        )
+    )
+    times = {"compress_cpu_s": compress, "fit_cpu_s": fit, "counting_cpu_s": counting, "counted_steps_cpu_s": counted - counting}
+    return {"pages": n_pages, "merged_pages": len(merged), **times}
+
+
+def seconds(estimator: DLA | RegressionEM, log: ultr.ClickLog, seed: int) -> float:
+    """CPU seconds of a fit."""
+    start = time.process_time()
+    estimator.fit(log, seed=seed)
+    return time.process_time() - start
 
 
 def main() -> None:
@@ -53,8 +63,11 @@ def main() -> None:
     rows = [measure(size, arguments.repeats) for size in SIZES]
     for row in rows:
         row["fit_ratio"] = row["fit_cpu_s"] / rows[0]["fit_cpu_s"]
+        row["counted_ratio"] = row["counted_steps_cpu_s"] / rows[0]["counted_steps_cpu_s"]
         merged = f"{row['pages']:>9,} pages -> {row['merged_pages']:>6,} merged"
-        print(f"{merged}  compress {row['compress_cpu_s']:6.2f} s  fit {row['fit_cpu_s']:6.2f} s  ratio {row['fit_ratio']:.2f}")
+        print(f"{merged}  compress {row['compress_cpu_s']:6.2f} s  DLA {row['fit_cpu_s']:6.2f} s  ratio {row['fit_ratio']:.2f}")
+        steps = f"400 steps {row['counted_steps_cpu_s']:6.2f} s  ratio {row['counted_ratio']:.2f}"
+        print(f"{'':>27}  RegressionEM: counting and one step {row['counting_cpu_s']:6.2f} s  {steps}")
     if arguments.write:
         machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), "torch": torch.__version__}
         RESULT.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")

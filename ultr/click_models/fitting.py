@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def fit(
     law: ClickModel | type[ClickModel],
     log: LogSource,
     *,
-    max_iter: int = 100,
+    max_iter: int = 1000,
     tol: float = 1e-7,
     query: str | None = "query",
     prior: Sequence[float] = (1.0, 1.0),
@@ -36,6 +36,10 @@ def fit(
 
     What users saw is expected given the whole page. The penalised likelihood, `objectives` of what is returned, never falls from one
     step to the next. Laws without hidden events, the click-through rates and the cascade, are counted in one step.
+
+    Where examination depends on the position (PositionBased, UserBrowsing, TrustBias), only swaps of items over positions tell it from
+    attraction: ask `ultr.evaluation.identifiability(log)`. The likelihood of TrustBias is flat: it gains little a step for long, so give it
+    a small `tol`. A pair that was hardly shown gets the mean of the prior; set it near the click rate at the top.
 
     Args:
         law: A class, or an object to start from (a `Mixture` has to be one). A parameter that starts at exactly 0 or 1 stays there.
@@ -94,6 +98,23 @@ def fit(
         n_rows=n_rows,
         propensity=learner.propensity(state.law),
     )
+
+
+@runtime_checkable
+class ClickModelFit(Protocol):
+    """Settings that say how a click model is fitted, such as ClickModelRanker."""
+
+    def fit(self, source: LogSource, *, seed: int = 0) -> FittedClickModel:
+        """Fit the click model."""
+
+
+def fitted_law(law: FittedClickModel | ClickModelFit | ClickModel | type[ClickModel], log: LogSource) -> FittedClickModel:
+    """Return a click model fitted to the log; one that has been fitted comes back as it is."""
+    if isinstance(law, FittedClickModel):
+        return law
+    if isinstance(law, ClickModelFit) and not isinstance(law, (type, ClickModel)):
+        return law.fit(log)
+    return fit(law, log)  # type: ignore[arg-type]  # a class of something else is refused there
 
 
 def _read(learner: Learner, rates: Rates, log: LogSource, by: str) -> tuple[float, float, int]:

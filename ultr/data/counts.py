@@ -237,7 +237,9 @@ class CellCounts:
             clicks: Clicks of each row, shape [N].
             counts: How often each row was shown, shape [N]; once when None.
         """
-        rows, columns = (max(old, int(new.max(initial=-1)) + 1) for old, new in zip(self._shown.shape, (pair, context), strict=True))
+        rows, columns = (
+            max(old, int(new.max()) + 1 if len(new) else 0) for old, new in zip(self._shown.shape, (pair, context), strict=True)
+        )
         if rows * columns > _DENSE_CELLS:
             self._sorted.append(_sorted_cells(pair, context, clicks, counts))
             return

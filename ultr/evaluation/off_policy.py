@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
@@ -77,11 +77,11 @@ class OffPolicyValue:
             f"{self.metric} of these scores is {self.value:.4g} per {self.per} ({self.method}), from {self.overlap.clicks:,} clicks on"
             f" {self.n_pages:,} pages. "
         )
-        if self.n_clusters > 1:
+        if np.isfinite(self.interval.low):
             bounds = f"{self.interval.low:.4g} to {self.interval.high:.4g}"
             text += f"The {self.level:.0%} interval is {bounds}, over {self.n_clusters:,} {clusters}, the propensities taken as right."
         else:
-            text += f"There is no interval: one {self.clustered_by} says nothing about others."
+            text += f"There is no interval: clicks on fewer than two {clusters} say nothing about others."
         text += (
             f" The clicks are worth {self.overlap.effective_sample_size:,.0f} equally weighted ones;"
             f" the smallest propensity is {self.overlap.smallest:.3g}."
@@ -117,10 +117,11 @@ def off_policy_value(
         doubly_robust  mean over pages of  sum_rows w (g + (c - p g) omega),  g the predicted gamma
 
     ips is unbiased without a clip; with one, a row counts gamma min(1, p clip). snips estimates another quantity: the value per unit of
-    relevance, sum w gamma / sum gamma, the mean weight that a relevant row gets. It does not change if all propensities are multiplied by
-    one factor, and is consistent. Times `relevance_per_page` it is ips; so where the expectation of that number is known, snips times it
-    is in the metric's own unit, and equals ips if the log's weights happen to sum to what is expected. doubly_robust is ips where nothing
-    is clipped, or where g = 0. If g is right it is unbiased whatever the clip, as long as p is right: nothing here saves a wrong p.
+    relevance, sum w gamma / sum gamma, the mean weight that a relevant row gets. Without a clip it does not change if all propensities are
+    multiplied by one factor, and is consistent. Times `relevance_per_page` it is ips; so where the expectation of that number is known,
+    snips times it is in the metric's own unit, and equals ips if the log's weights happen to sum to what is expected. doubly_robust is
+    ips where nothing is clipped, or where g = 0. If g is right it is unbiased whatever the clip, as long as p is right: nothing here saves
+    a wrong p.
 
     AverageRelevantPosition is estimated by a ratio under each method: the mean rank of a relevant row over the whole log, sum gamma rank /
     sum gamma. ips and snips are then the same.
@@ -129,6 +130,7 @@ def off_policy_value(
         log: Pages with the column that `label` names. Pages without rows are left out. Rows that the log does not show cannot be valued.
             On a compressed log the value and, with queries, the interval are those of the full log.
         scores: Higher is better, shape [N]; or a fitted ranker, whose `score_log` is called. Ties are ordered as by `ClickLog.rerank`.
+            They must not have been learned from these clicks: what follows their noise looks better than it is.
         metric: DCG, Precision, RBP or AverageRelevantPosition.
         method: One of the three above.
         clip: Largest weight, at least 1; None clips nothing.
@@ -141,7 +143,8 @@ def off_policy_value(
     Returns:
         The value with its interval. Pages of a query show the same items, so queries are the independent units where the log has them, and
         the interval is about other queries of the kind too. It is Student's t on linearised sums (delta method), which needs some dozens
-        of clusters; the bounds are NaN for one. Intervals of two rankers on one log share its queries: that they overlap says little.
+        of clusters with clicks; the bounds are NaN where fewer than two have any. Intervals of two rankers on one log share its queries:
+        that they overlap says little.
 
     Raises:
         ConfigError: the metric is not linear in the labels, the method is unknown, `relevance` is missing or useless, or `level` is off.
@@ -170,7 +173,10 @@ def off_policy_value(
     mass = _of_pages(log, estimate)
     ratio = method == "snips" or isinstance(metric, AverageRelevantPosition)
     cluster, clustered_by = _clusters(log)
+    clicked = np.unique(cluster[log.page_of_row()[log.columns[label] > 0]])
     interval = _ratio_interval(gained, mass if ratio else pages, cluster, level)
+    if len(clicked) < 2:
+        interval = replace(interval, low=np.nan, high=np.nan)
     return OffPolicyValue(
         value=interval.mean,
         interval=interval,

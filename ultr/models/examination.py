@@ -20,7 +20,7 @@ from ultr.training.labels import labels_of
 from ultr.training.seeding import seeded_torch
 
 _BLOCK = 1 << 13  # pages at once when the curve is read off a head
-_RANGE = (1e-6, 1 - 1e-6)  # examination at 0 or 1 would stay there whatever follows
+_RANGE = (1e-12, 1 - 1e-6)  # examination at 0 or 1 would stay there whatever follows
 
 
 def counted_log(log: ClickLog, label: str, by: str, model: Model | nn.Module, *, by_position: bool = True) -> ClickLog:

@@ -15,7 +15,7 @@ class PairRatios(nn.Module):
     """t+ and t- by position, set in closed form from the losses of pairs; 1 before the first step.
 
     Args:
-        n_positions: L.
+        others: Rows beside a row at each position, summed over the training pages, shape [L].
         regulariser: p, at least 0; the ratios are raised to 1 / (1 + p).
         share: Share of the training pages in a batch, in (0, 1].
     """
@@ -23,9 +23,9 @@ class PairRatios(nn.Module):
     clicked: Tensor
     unclicked: Tensor
 
-    def __init__(self, n_positions: int, regulariser: float, share: float) -> None:
+    def __init__(self, others: np.ndarray, regulariser: float, share: float) -> None:
         super().__init__()
-        self._regulariser = regulariser
+        self._others, self._regulariser, n_positions = others, regulariser, len(others)
         self.register_buffer("clicked", torch.ones(n_positions, dtype=torch.float64))
         self.register_buffer("unclicked", torch.ones(n_positions, dtype=torch.float64))
         self._running = RunningSums(2, n_positions, share)
@@ -46,4 +46,4 @@ class PairRatios(nn.Module):
         up, down = self(batch)
         sums = self._running.add(batch, (losses / down[:, None, :]).sum(-1), (losses / up[:, :, None]).sum(-2)).cpu().numpy()
         for ratios, total in zip((self.clicked, self.unclicked), sums, strict=True):
-            ratios.copy_(torch.from_numpy(np.asarray(relative_ratios(total, self._regulariser))))
+            ratios.copy_(torch.from_numpy(np.asarray(relative_ratios(total, self._others, self._regulariser))))

@@ -10,15 +10,16 @@ from ultr.training.batch import Batch
 
 
 class PositionLogits(nn.Module):
-    """One logit a position, starting at zero: the propensity head of DLA.
+    """One logit a position: the propensity head of DLA and the bias tower of TwoTower.
 
     Args:
         n_positions: L, the number of positions of the training log.
+        start: Logit of every position before training.
     """
 
-    def __init__(self, n_positions: int) -> None:
+    def __init__(self, n_positions: int, start: float = 0.0) -> None:
         super().__init__()
-        self.logits = nn.Parameter(torch.zeros(n_positions))
+        self.logits = nn.Parameter(torch.full((n_positions,), float(start)))
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the logit of every row's position, shape [B, L].

@@ -8,7 +8,7 @@ import numpy as np
 
 from ultr.click_models.base import ClickModel
 from ultr.click_models.fitted import FittedClickModel
-from ultr.click_models.fitting import fit
+from ultr.click_models.fitting import ClickModelFit, fitted_law
 from ultr.click_models.position_based import PositionBased
 from ultr.click_models.trust_bias import TrustBias
 from ultr.data.checks import refuse, rows_are
@@ -16,7 +16,7 @@ from ultr.data.log import ClickLog
 from ultr.errors import PropensityError
 from ultr.propensity.evaluate import AnyPropensity, propensities
 
-AffineModel = TrustBias | PositionBased | FittedClickModel | type[ClickModel] | AnyPropensity
+AffineModel = TrustBias | PositionBased | FittedClickModel | ClickModelFit | type[ClickModel] | AnyPropensity
 
 
 class Affine(NamedTuple):
@@ -38,8 +38,8 @@ def affine_of(log: ClickLog, model: AffineModel, device: str = "cpu", *, seed: i
 
     Args:
         log: The log, with positions where the model is a click model.
-        model: TrustBias or PositionBased, as an object, as a fitted click model, or as a class, which is then fitted to the log;
-            or anything that is a propensity or estimates one, which has no intercept.
+        model: TrustBias or PositionBased, as an object, as a fitted click model, or as a class or settings of a fit, which are then
+            fitted to the log; or anything that is a propensity or estimates one, which has no intercept.
         device: Where the batches live that a propensity is called on.
         seed: Of the fit of a propensity estimator.
 
@@ -50,10 +50,13 @@ def affine_of(log: ClickLog, model: AffineModel, device: str = "cpu", *, seed: i
     Source:
         Vardasbi, Oosterhuis and de Rijke (2020), CIKM, section 4. doi:10.1145/3340531.3412031
     """
-    if isinstance(model, type) and issubclass(model, (TrustBias, PositionBased)):
-        return _by_row(log, fit(model, log).model)
-    if isinstance(model, (FittedClickModel, ClickModel)):
-        return _by_row(log, model.model if isinstance(model, FittedClickModel) else model)
+    if isinstance(model, ClickModel):
+        return _by_row(log, model)
+    if isinstance(model, FittedClickModel) or (isinstance(model, type) and issubclass(model, (TrustBias, PositionBased))):
+        return _by_row(log, fitted_law(model, log).model)
+    if isinstance(model, ClickModelFit) and not callable(model):
+        fitted: object = model.fit(log, seed=seed)  # settings of a click model, or an estimator of propensities
+        return affine_of(log, fitted, device)  # type: ignore[arg-type]
     alpha = propensities(log, model, device, seed=seed).astype(np.float64)  # type: ignore[arg-type]  # other classes are refused there
     return Affine(alpha, np.zeros(len(alpha)), alpha)
 

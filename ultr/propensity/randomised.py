@@ -31,7 +31,7 @@ class Randomised:
 
     Source:
         Wang, Bendersky, Metzler and Najork (2016), SIGIR, doi:10.1145/2911451.2911537; Joachims, Swaminathan and Schnabel (2017), WSDM,
-        section 5.1, doi:10.1145/3018661.3018699. Reconstructed from the idea.
+        doi:10.1145/3018661.3018699. Reconstructed from the idea.
 
     Differs:
         Pages that are too short for position k, which have other items, are left out of its denominator.

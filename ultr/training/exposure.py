@@ -12,14 +12,14 @@ from ultr.training.documents import Documents, documents_of
 
 @dataclass(frozen=True, eq=False)
 class Exposure:
-    """D documents of Q queries, averaged over all pages of their query, also over those that do not show them.
+    """D documents of Q queries, averaged over the pages of their query that have rows, also over those that do not show them.
 
     Args:
         documents: The distinct documents.
         pages: One page a query with all its documents, in canonical order; page columns query and count, the pages that it stands for.
         rate: Labels a page, shape [D].
-        alpha: Slope of the label a page in the document's relevance, in (0, 1], shape [D]: its propensity averaged over the policies that
-            made the log.
+        alpha: Slope of the label a page in the document's relevance, above 0, shape [D]: its propensity averaged over the policies that
+            made the log; above 1 only where pages show a document twice.
         beta: Label a page that an irrelevant document would have, in [0, 1), shape [D].
     """
 

@@ -98,14 +98,23 @@ def propensity_ratios(
     Source:
         Hu, Wang, Peng and Li (2019), WWW, "Unbiased LambdaMART". doi:10.1145/3308558.3313447; reconstructed from descriptions of the
         paper and of its code.
+
+    Differs:
+        Summed losses are divided by the rows that stood beside a row at the position: on pages of equal length that changes nothing, on
+        others the ratios would also say how often a position was there.
     """
     total = pairs.weight * np.maximum(losses, np.finfo(np.float64).tiny)
     up = np.bincount(pairs.first_position, total / unclicked[pairs.second_position], len(clicked))
     down = np.bincount(pairs.second_position, total / clicked[pairs.first_position], len(unclicked))
-    return relative_ratios(up, regulariser), relative_ratios(down, regulariser)
+    others = np.ones(len(clicked)) if pairs.others is None else np.pad(pairs.others, (0, len(clicked)))[: len(clicked)]
+    return relative_ratios(up, others, regulariser), relative_ratios(down, others, regulariser)
 
 
-def relative_ratios(sums: np.ndarray, regulariser: float) -> np.ndarray:
-    """Turn summed losses by position [L] into ratios to the first position that has any, within [1e-6, 1e6]; NaN where the sum is 0."""
+def relative_ratios(sums: np.ndarray, others: np.ndarray, regulariser: float) -> np.ndarray:
+    """Turn summed losses by position [L] into ratios to the first position that has any, within [1e-6, 1e6]; NaN where the sum is 0.
+
+    `others` counts the rows that stood beside a row at each position, shape [L].
+    """
+    sums = np.divide(sums, others, out=np.zeros_like(sums), where=others > 0)
     ratios = np.where(sums > 0, sums / sums[np.argmax(sums > 0)], np.nan) ** (1 / (1 + regulariser))
     return np.clip(ratios, _SMALLEST, 1 / _SMALLEST)

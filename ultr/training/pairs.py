@@ -39,10 +39,12 @@ class PlacedPairs(Pairs):
     Args:
         first_position: 0-based position of the clicked document, shape [M].
         second_position: 0-based position of the other one, shape [M].
+        others: Rows beside a row at each position, clicked or not, summed over the pages, shape [L]; None where it is the same for all.
     """
 
     first_position: np.ndarray
     second_position: np.ndarray
+    others: np.ndarray | None = None
 
 
 def weighted_pairs(log: ClickLog, documents: Documents, weights: np.ndarray) -> Pairs:
@@ -66,6 +68,11 @@ def weighted_pairs(log: ClickLog, documents: Documents, weights: np.ndarray) -> 
     return Pairs(*_entries(total))
 
 
+def other_rows(log: ClickLog) -> np.ndarray:
+    """Count the rows beside a row at each position, summed over the pages, shape [L]: how many pairs a position could have been in."""
+    return np.bincount(log.columns["position"], np.repeat((log.lengths - 1) * log.counts, log.lengths))
+
+
 def click_pairs(log: ClickLog, documents: Documents, clicks: np.ndarray) -> PlacedPairs:
     """Pair every clicked row with every row of its page that was not clicked, and count over the pages.
 
@@ -83,7 +90,7 @@ def click_pairs(log: ClickLog, documents: Documents, clicks: np.ndarray) -> Plac
         total = total + _summed(of_row[row[keep]], of_row[other[keep]], np.ones(int(keep.sum())), len(cells))
     first, second, count = _entries(total)
     (first, first_position), (second, second_position) = np.divmod(cells[first], width), np.divmod(cells[second], width)
-    return PlacedPairs(first, second, count, first_position, second_position)
+    return PlacedPairs(first, second, count, first_position, second_position, other_rows(log))
 
 
 def _shown_pairs(log: ClickLog, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

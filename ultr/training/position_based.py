@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+_RARE = -0.7  # log of a click probability of one half
+
 
 def hidden_posteriors(relevance: Tensor, examination: Tensor) -> tuple[Tensor, Tensor]:
     """P(examined | no click) and P(relevant | no click), where a click is both.
@@ -41,8 +43,10 @@ def product_loss(relevance: Tensor, examination: Tensor, clicks: Tensor, shown: 
         Nats without the binomial coefficient, same shape; 0 where nothing was shown.
     """
     both = logsigmoid(relevance) + logsigmoid(examination)
-    apart = torch.logsumexp(torch.stack([-relevance, -examination, -relevance - examination]), 0)  # log odds of no click
-    return -(shown * both + (shown - clicks) * apart)
+    rare = both < _RARE
+    odds = torch.logsumexp(torch.stack([-relevance, -examination, -relevance - examination]), 0)  # log odds of no click
+    none = torch.where(rare, torch.log1p(-torch.where(rare, both, _RARE).exp()), both + odds)  # a sum that cancels where clicks are rare
+    return -(clicks * both + (shown - clicks) * none)
 
 
 def sum_loss(relevance: Tensor, examination: Tensor, clicks: Tensor, shown: Tensor) -> Tensor:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
+
+from ultr.click_models.base import ClickModel
 from ultr.click_models.fitted import FittedClickModel
+from ultr.click_models.fitting import ClickModelFit
 from ultr.click_models.trust_bias import TrustBias
+from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
 from ultr.diagnostics import identifiability
 from ultr.errors import ConfigError, IdentifiabilityWarning
@@ -29,8 +34,10 @@ class AffineCorrection(WeightedClicks):
     noisy: a flexible network follows them without bound, so use a linear one, or weight decay, and many pages.
 
     Args:
-        click_model: TrustBias as an object, or fitted by `ultr.click_models.fit`, or the class, which is then fitted to the training log:
-            that tells alpha and beta up to a scale and a shift shared by all rows, which no order depends on.
+        click_model: TrustBias as an object, or fitted by `ultr.click_models.fit`; or the class, or ClickModelRanker(law=TrustBias, ...),
+            which is then fitted to the training log:
+            that tells alpha and beta up to a scale and a shift shared by all rows, which no order depends on. It takes more than swaps:
+            any two positions must be linked by pairs of different relevance shown at both, and by many clicks; look at the fitted law.
         clip: Largest 1 / alpha, above 0; trades variance for bias. None does not clip.
         normalise: "self", "first" or None; see `ultr.models.WeightedClicks`, which also explains the other settings.
         model: Settings of the scoring network, or a torch module (copied).
@@ -45,12 +52,13 @@ class AffineCorrection(WeightedClicks):
         Self-normalised by the mean weight of all clicks, as IPS is here.
     """
 
-    click_model: TrustBias | FittedClickModel | type[TrustBias] = TrustBias
+    click_model: TrustBias | FittedClickModel | ClickModelFit | type[TrustBias] = TrustBias
 
     def __post_init__(self) -> None:
         super().__post_init__()
         law = self.click_model.model if isinstance(self.click_model, FittedClickModel) else self.click_model
-        if not isinstance(law, TrustBias) and law is not TrustBias:
+        fits = isinstance(law, ClickModelFit) and not isinstance(law, (type, ClickModel))
+        if not isinstance(law, TrustBias) and law is not TrustBias and not fits:
             raise ConfigError(
                 f"AffineCorrection: click_model must be a TrustBias, fitted or given, or the class itself, not {law!r}."
                 " Without trust bias beta is 0, and IPS(propensity=...) is the same."
@@ -68,9 +76,13 @@ class AffineCorrection(WeightedClicks):
         """
         log = gather(source)
         labels = labels_of(log, self.label, "AffineCorrection")
-        if self.click_model is TrustBias and not (found := identifiability(log)).identified:
+        if not isinstance(self.click_model, (TrustBias, FittedClickModel)) and not (found := identifiability(log)).identified:
             warnings.warn(found.explain(), IdentifiabilityWarning, stacklevel=2)
-        clicks = affine_of(log, self.click_model)
-        target = (labels - clicks.beta) * self.weights(log, labels, clicks.alpha)
+        target, examination = self.targets(log, labels)
         ranker = self.fit_weighted(log, target, labels, seed, negative=True)
-        return with_propensity(ranker, by_position(log, clicks.examination))
+        return with_propensity(ranker, by_position(log, examination))
+
+    def targets(self, log: ClickLog, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (label - beta) / alpha of every row, clipped and normalised, and P(examined), each of shape [N]."""
+        clicks = affine_of(log, self.click_model)
+        return (labels - clicks.beta) * self.weights(log, labels, clicks.alpha), clicks.examination

@@ -10,7 +10,7 @@ import numpy as np
 from ultr.click_models.base import ClickModel
 from ultr.click_models.dependent_click import DependentClick
 from ultr.click_models.fitted import FittedClickModel
-from ultr.click_models.fitting import fit
+from ultr.click_models.fitting import ClickModelFit, fitted_law
 from ultr.data.checks import refuse, rows_are
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
@@ -33,7 +33,7 @@ class CascadeIPS(WeightedClicks):
 
     Args:
         click_model: Chain law: a class or an object to start from, which is fitted to the training log (`ultr.click_models.fit` with its
-            defaults), or a click model that has been fitted.
+            defaults); settings of a fit, ClickModelRanker(law=..., prior=...); or a click model that has been fitted.
         given_clicks: Whether the propensity is given the clicks above; False takes the marginal P(examined), which serves compressed logs
             too where the click model has been fitted before.
         clip: Largest weight, above 0; trades variance for bias. None does not clip.
@@ -51,13 +51,15 @@ class CascadeIPS(WeightedClicks):
         Any click model that knows its examination serves. Attractions are those of the click model, one a (query, item).
     """
 
-    click_model: FittedClickModel | ClickModel | type[ClickModel] = DependentClick
+    click_model: FittedClickModel | ClickModelFit | ClickModel | type[ClickModel] = DependentClick
     given_clicks: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         kind = self.click_model
-        if not isinstance(kind, (FittedClickModel, ClickModel)) and not (isinstance(kind, type) and issubclass(kind, ClickModel)):
+        if isinstance(kind, type) and not issubclass(kind, ClickModel):
+            raise ConfigError(f"CascadeIPS: click_model must be a click model, not the class {kind.__name__}.")
+        if not isinstance(kind, (type, FittedClickModel, ClickModel, ClickModelFit)):
             raise ConfigError(f"CascadeIPS: click_model must be a click model, a class, an object or a fitted one, not {kind!r}.")
 
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:
@@ -73,7 +75,7 @@ class CascadeIPS(WeightedClicks):
         """
         log = gather(source)
         labels = labels_of(log, self.label, "CascadeIPS")
-        fitted = self.click_model if isinstance(self.click_model, FittedClickModel) else fit(self.click_model, log)
+        fitted = fitted_law(self.click_model, log)
         examined = fitted.examination(log, given_clicks=self.given_clicks)
         self._check(log, labels, examined)
         ranker = self.fit_weighted(log, self.weighted(log, labels, examined), labels, seed)

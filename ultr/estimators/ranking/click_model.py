@@ -35,7 +35,7 @@ class ClickModelRanker:
     """
 
     law: ClickModel | type[ClickModel] = PositionBased
-    max_iter: int = 100
+    max_iter: int = 1000
     tol: float = 1e-7
     query: str | None = "query"
     prior: Sequence[float] = (1.0, 1.0)

@@ -24,6 +24,7 @@ from ultr.training.batch import Batch
 from ultr.training.labels import labels_of
 from ultr.training.losses import weighted_softmax
 from ultr.training.settings import Training
+from ultr.training.split import validation_pages
 
 _BLOCK = 1 << 13  # pages at once when the curve is read off a head
 
@@ -99,7 +100,9 @@ class DLA:
             criterion=criterion,
             heads=[head],
         )
-        return with_propensity(ranker, _curve(head, log))
+        trained = log.select(~validation_pages(log, self.training.validation, seed))
+        curve = _curve(head, trained)
+        return with_propensity(ranker, np.pad(curve, (0, int(position.max()) + 1 - len(curve)), constant_values=np.nan))
 
     def _weight(self, logits: Tensor) -> Tensor:
         """Inverse of the soft-max probability relative to the page's first row, capped and constant to the gradient, shape [B, L]."""

@@ -20,6 +20,7 @@ from ultr.models.pair_ratios import PairRatios
 from ultr.models.ranker import NeuralRanker
 from ultr.training.batch import Batch
 from ultr.training.labels import labels_of
+from ultr.training.pairs import other_rows
 from ultr.training.settings import Training
 from ultr.training.split import validation_pages
 
@@ -45,7 +46,9 @@ class PairDebias:
 
     Differs:
         A network in the place of boosted trees, without LambdaMART's change of nDCG. With several batches the ratios follow running sums
-        over the steps. Ratios stay within [1e-6, 1e6], and a position without a pair has none instead of dividing by 0.
+        over the steps. Ratios stay within [1e-6, 1e6], and a position without a pair has none instead of dividing by 0. Summed losses are
+        divided by the rows that stood beside a row at the position, so that positions that only long pages have are not taken for
+        unseen ones.
     """
 
     regulariser: float = 0.5
@@ -75,7 +78,10 @@ class PairDebias:
                 f" unclicked one; {int(held_out.sum())} pages are held out."
             )
         n_pages = len(np.unique(log.page_of_row()[(labels > 0) & ~np.repeat(held_out, log.lengths)]))
-        ratios = PairRatios(int(position.max()) + 1, self.regulariser, min(1.0, self.training.batch_pages / n_pages))
+        others = np.zeros(int(position.max()) + 1)
+        of_training = other_rows(log.select(~held_out))
+        others[: len(of_training)] = of_training
+        ratios = PairRatios(others, self.regulariser, min(1.0, self.training.batch_pages / n_pages))
 
         def objective(scores: Tensor, batch: Batch) -> Tensor:
             losses = _pair_losses(scores, batch)

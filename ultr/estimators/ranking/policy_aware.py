@@ -30,8 +30,9 @@ class PolicyAware(WeightedClicks):
     Args:
         propensity: P(examined) of a row where it stands: function of a batch, array by position, column's name, an estimator such as
             Harvested; or TrustBias, whose intercept is then taken off first, as in AffineCorrection.
-        exposure: Row column with rho, where the policy is known, in (0, 1], equal on all rows of a document of a query. When None, the
-            pages of the log stand for the policy: rho = the propensity's mean over all pages of the query, 0 where it is not shown.
+        exposure: Row column with rho, where the policy is known, in (0, 1], equal on all rows of a document of a query (with TrustBias the
+            policy's mean of the law's alpha). When None, the log stands for the policy: rho = the propensity's mean over the query's
+            pages, 0 where it is not shown. Pages without rows do not count.
         clip: Largest 1 / rho, above 0; trades variance for bias. None does not clip.
         normalise: "self" or None; see `ultr.models.WeightedClicks`, which also explains the other settings.
         model: Settings of the scoring network, or a torch module (copied).
@@ -71,7 +72,7 @@ class PolicyAware(WeightedClicks):
         if self.exposure is not None:
             values = labels_of(log, self.exposure, "PolicyAware")
             rho = found.mean(log, values)
-            off = ~(np.abs(values - rho[found.documents.of_row]) <= 1e-6 * values) | (values > 1)
+            off = ~(np.abs(values - rho[found.documents.of_row]) <= 1e-6 * values) | ~((values > 0) & (values <= 1))
             refuse(off, f"{self.exposure} must be one value in (0, 1] for each document of a query", "", rows_are(log.offsets), values)
         target = (found.rate - found.beta) * self.weights(found.pages, found.rate, rho)
         ranker = self.fit_weighted(found.pages, target, found.rate, seed, negative=bool(found.beta.any()))

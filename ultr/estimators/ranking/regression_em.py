@@ -37,6 +37,8 @@ class RegressionEM:
     Rows are summed to the distinct (query, item, position), so that a step costs the same for any number of pages; a network that sees
     the whole page, or a log without queries, is trained on the pages. Where the queries fit into one batch, a step is a full E step.
 
+    Expectation-maximisation is slow where clicks are rare: at a click rate of 1% give it some thousand steps, and look at `history`.
+
     Args:
         model: Settings of the scoring network, or a torch module (copied).
         training: Settings of the loop; `batch_pages` counts queries where rows are summed. Early stopping watches the log-likelihood of

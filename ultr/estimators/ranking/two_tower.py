@@ -7,9 +7,12 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+import numpy as np
 import torch
+from scipy.special import logit
 from torch import Tensor, nn
 
+from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
 from ultr.diagnostics import identifiability
 from ultr.errors import ConfigError, IdentifiabilityWarning
@@ -23,6 +26,7 @@ from ultr.training.batch import Batch
 from ultr.training.cells import CLICKS, SHOWN
 from ultr.training.position_based import product_loss, sum_loss
 from ultr.training.settings import Training
+from ultr.training.split import validation_pages
 
 Combine = Literal["multiplicative", "additive"]
 
@@ -41,7 +45,8 @@ class TwoTower:
 
     Args:
         combine: "multiplicative" or "additive".
-        head: Bias tower: a module that maps a batch to one logit a row, [B, L] (copied); one logit a position when None.
+        head: Bias tower: a module that maps a batch to one logit a row, [B, L] (copied); when None one logit a position, which starts where
+            both towers together give the log's click rate.
         dropout: Share of the rows, in [0, 1), that relevance has to explain alone: there sigmoid(g) becomes 1, or g becomes 0.
         reversal: Strength, at least 0, of an adversary that predicts clicks from g; the bias tower is pushed to make that hard.
         model: Settings of the scoring network, or a torch module (copied).
@@ -91,7 +96,8 @@ class TwoTower:
         found = identifiability(log)
         if not found.identified:
             warnings.warn(found.explain(), IdentifiabilityWarning, stacklevel=2)
-        head = copy.deepcopy(self.head) if self.head is not None else PositionLogits(int(log.columns["position"].max()) + 1)
+        n_positions = int(log.columns["position"].max()) + 1
+        head = copy.deepcopy(self.head) if self.head is not None else PositionLogits(n_positions, self._start(counted))
         adversary = _Adversary()
 
         def objective(scores: Tensor, batch: Batch) -> Tensor:
@@ -117,11 +123,18 @@ class TwoTower:
             keep_empty_pages=True,
             distinct=True,
         )
-        return with_propensity(ranker, head_curve(head, log, torch.sigmoid if self._multiplicative else torch.exp))
+        trained = log.select(~validation_pages(log, self.training.validation, seed))
+        curve = head_curve(head, trained, torch.sigmoid if self._multiplicative else torch.exp)
+        return with_propensity(ranker, np.pad(curve, (0, n_positions - len(curve)), constant_values=np.nan))
 
     @property
     def _multiplicative(self) -> bool:
         return self.combine == "multiplicative"
+
+    def _start(self, counted: ClickLog) -> float:
+        """Logit of every position with which both towers start at the log's click rate: far from it, rare clicks teach too slowly."""
+        rate = counted.columns[CLICKS].sum() / counted.columns[SHOWN].sum() * (2 if self._multiplicative else 1)
+        return float(logit(np.clip(rate, 1e-6, 0.9)))
 
     def _loss(self, scores: Tensor, bias: Tensor, clicks: Tensor, shown: Tensor) -> Tensor:
         return (product_loss if self._multiplicative else sum_loss)(scores, bias, clicks, shown)
