@@ -14,7 +14,7 @@ import simulators
 import ultr
 
 HEAVY = ("torch", "pandas", "scipy.stats", "sklearn", "duckdb", "lightgbm", "matplotlib", "pyarrow", "joblib", "dask", "safetensors")
-NUMPY_FLOORS = ("click_models", "metrics", "diagnostics", "engine", "data", "errors", "random")
+NUMPY_FLOORS = ("click_models", "metrics", "rates", "diagnostics", "engine", "data", "errors", "random")
 ROOMS = [ultr.__name__, simulators.__name__] + [
     module.name for root in (ultr, simulators) for module in pkgutil.walk_packages(root.__path__, f"{root.__name__}.") if module.ispkg
 ]
@@ -30,6 +30,7 @@ PROMISED = {
     " auc group_auc log_loss calibration_ratio expected_calibration_error",
     "ultr.models": "Linear MLP SetTransformer",
     "ultr.propensity": "ByPosition PowerLaw Harvested Randomised Tower attach",
+    "ultr.rates": "unbiased_risk shrink ShrunkRates",
     "ultr.testing": "check_propensity check_click_model check_estimator check_metric",
     "ultr.training": "Batch Training weights",
     "simulators": "LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance simulate_clicks eye_tracking_examination",
@@ -108,6 +109,7 @@ def test_rooms_are_attributes_of_ultr():
         "evaluation",
         "testing",
         "diagnostics",
+        "rates",
     ):
         assert getattr(ultr, room).__name__ == f"ultr.{room}"
 

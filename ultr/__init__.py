@@ -34,6 +34,7 @@ __getattr__, __dir__, __all__ = attach(
         "models",
         "propensity",
         "random",
+        "rates",
         "testing",
         "training",
     ),
