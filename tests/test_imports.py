@@ -24,12 +24,12 @@ PROMISED = {
     "ultr.click_models": "ClickModel PositionBased TrustBias Cascade DependentClick SimplifiedDynamicBayesian DynamicBayesian ClickChain"
     " UserBrowsing Mixture GlobalRate RankRate ItemRate ItemRankRate",
     "ultr.estimators": "Naive IPS DLA Oracle UnbiasedLambdaMART AffineCorrection PolicyAware DoublyRobust CascadeIPS"
-    " RegressionEM TwoTower PairDebias",
+    " RegressionEM TwoTower PairDebias WMF RelMF",
     "ultr.evaluation": "effective_sample_size identifiability overlap off_policy_value",
     "ultr.metrics": "NDCG DCG ERR AveragePrecision ReciprocalRank Precision Recall AverageRelevantPosition RBP"
     " auc group_auc log_loss calibration_ratio expected_calibration_error",
     "ultr.models": "Linear MLP SetTransformer",
-    "ultr.propensity": "ByPosition PowerLaw Harvested Randomised Tower attach",
+    "ultr.propensity": "ByPosition PowerLaw Popularity Harvested Randomised Tower attach",
     "ultr.rates": "unbiased_risk shrink ShrunkRates",
     "ultr.testing": "check_propensity check_click_model check_estimator check_metric",
     "ultr.training": "Batch Training weights",

@@ -11,14 +11,12 @@ import numpy as np
 from ultr.click_models.mixture import Mixture
 from ultr.click_models.rates import Rates
 from ultr.data.counts import PairParts, Pairs
-from ultr.data.model_folder import damaged, digest_of, write_model
-from ultr.errors import ConfigError, FileError, UltrError
+from ultr.data.model_folder import damaged, digest_of, plain_ids, write_model
+from ultr.errors import FileError, UltrError
 
 if TYPE_CHECKING:
     from ultr.click_models.base import ClickModel
     from ultr.click_models.fitted import FittedClickModel
-
-_PLAIN = (str, int, float, bool, type(None))
 
 
 def save_click_model(fitted: FittedClickModel, path: str | Path) -> None:
@@ -37,8 +35,8 @@ def save_click_model(fitted: FittedClickModel, path: str | Path) -> None:
         "rates_by": list(fitted.rates.by),
         "n_rates": len(fitted.rates),
         "query_column": fitted.rates.pairs.query_column,
-        "queries": _plain("queries", pairs.queries),
-        "items": None if pairs.items is None else _plain("items", pairs.items),
+        "queries": plain_ids("queries", pairs.queries),
+        "items": None if pairs.items is None else plain_ids("items", pairs.items),
         "prior": list(fitted.prior),
         "converged": bool(fitted.converged),
         "n_rows": float(fitted.n_rows),
@@ -98,15 +96,3 @@ def _law(description: dict) -> ClickModel:
     if name == "Mixture":
         settings["models"] = [_law(model) for model in settings["models"]]
     return getattr(click_models, name)(**settings)
-
-
-def _plain(what: str, ids: np.ndarray) -> list[object]:
-    """Return ids as JSON has them, or refuse those that it would change."""
-    plain = [value.item() if isinstance(value, np.generic) else value for value in ids.tolist()]
-    for value in plain:
-        if not isinstance(value, _PLAIN):
-            raise ConfigError(
-                f"This click model cannot be saved: the {what} have ids of type {type(value).__name__}, such as {value!r}. Strings and"
-                " numbers can be written: convert the ids before fitting."
-            )
-    return plain

@@ -10,10 +10,13 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ultr.errors import FileError
+import numpy as np
+
+from ultr.errors import ConfigError, FileError
 
 VERSION = 1
 _FORMAT = "ultr model"
+_PLAIN = (str, int, float, bool, type(None))
 
 
 def read_header(folder: Path) -> dict:
@@ -79,3 +82,19 @@ def damaged(folder: Path, error: Exception) -> FileError:
 def digest_of(content: bytes) -> str:
     """Return the SHA-256 of a text."""
     return hashlib.sha256(content).hexdigest()
+
+
+def plain_ids(what: str, ids: np.ndarray) -> list[object]:
+    """Return ids as JSON has them, or refuse those that it would change.
+
+    Raises:
+        ConfigError: an id is neither a string nor a number.
+    """
+    plain = [value.item() if isinstance(value, np.generic) else value for value in ids.tolist()]
+    for value in plain:
+        if not isinstance(value, _PLAIN):
+            raise ConfigError(
+                f"This model cannot be saved: the {what} have ids of type {type(value).__name__}, such as {value!r}. Strings and"
+                " numbers can be written: convert the ids before fitting."
+            )
+    return plain

@@ -15,8 +15,10 @@ __getattr__, __dir__, __all__ = attach(
         "Oracle": "ranking.oracle",
         "PairDebias": "ranking.pair_debias",
         "PolicyAware": "ranking.policy_aware",
+        "RelMF": "implicit.rel_mf",
         "RegressionEM": "ranking.regression_em",
         "TwoTower": "ranking.two_tower",
         "UnbiasedLambdaMART": "ranking.unbiased_lambdamart",
+        "WMF": "implicit.wmf",
     },
 )

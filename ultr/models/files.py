@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ultr.click_models.fitted import FittedClickModel
+    from ultr.models.factors import FittedFactors
     from ultr.models.fitted import FittedRanker
     from ultr.models.network import Model
     from ultr.models.ranker import NeuralRanker
     from ultr.models.tree_ranker import TreeRanker
     from ultr.training.minimise import Curve
 
-    Loader = Callable[[Path, dict], FittedRanker | FittedClickModel]
+    Loader = Callable[[Path, dict], FittedRanker | FittedClickModel | FittedFactors]
 
 
-def load(path: str | Path) -> FittedRanker | FittedClickModel:
+def load(path: str | Path) -> FittedRanker | FittedClickModel | FittedFactors:
     """Read what a fitted object's `save` has written.
 
     Loading imports the module that defines the model's settings and builds the network from them; it runs nothing else.
@@ -39,7 +40,12 @@ def load(path: str | Path) -> FittedRanker | FittedClickModel:
     """
     folder = Path(path)
     header = read_header(folder)
-    kinds: dict[str, Loader] = {"neural ranker": load_ranker, "tree ranker": load_trees, "click model": load_clicks}
+    kinds: dict[str, Loader] = {
+        "neural ranker": load_ranker,
+        "tree ranker": load_trees,
+        "click model": load_clicks,
+        "factors": load_factors,
+    }
     if header.get("kind") not in kinds:
         raise FileError(f"{folder / 'model.json'}: unknown kind of model {header.get('kind')!r}. Known: {', '.join(kinds)}.")
     return kinds[header["kind"]](folder, header)
@@ -133,6 +139,13 @@ def load_clicks(folder: Path, header: dict) -> FittedClickModel:
     from ultr.click_models.files import load_click_model
 
     return load_click_model(folder, header)
+
+
+def load_factors(folder: Path, header: dict) -> FittedFactors:
+    """Rebuild fitted factors."""
+    from ultr.models import factor_files
+
+    return factor_files.load_factors(folder, header)
 
 
 def describe_model(model: object) -> dict[str, object]:

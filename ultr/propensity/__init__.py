@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_attach(
         "ByPosition": "by_position",
         "Column": "column",
         "Harvested": "harvested",
+        "Popularity": "popularity",
         "PowerLaw": "power_law",
         "PropensityModel": "evaluate",
         "Randomised": "randomised",

@@ -1,0 +1,1 @@
+"""Estimators for implicit feedback: what was clicked is known, the rest is unlabelled."""

@@ -1,0 +1,118 @@
+"""Fit factors by minimising a loss over all (user, item) pairs: what every point-wise estimator of implicit feedback shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ultr.data.log import ClickLog
+from ultr.errors import ConfigError
+from ultr.models.factor_network import FactorNetwork
+from ultr.models.factors import FittedFactors
+from ultr.random import generator
+from ultr.training.feedback import Feedback
+from ultr.training.minimise import Curve, minimise
+from ultr.training.pair_batches import DrawnBatches, HeldOut, PairBatch, UserBatches
+from ultr.training.seeding import seeded_torch
+from ultr.training.settings import Training
+
+CellLoss = Callable[[Tensor, PairBatch], Tensor]  # logits and batch -> loss of each pair, in the shape of the logits
+Batches = Iterable[tuple[PairBatch, Tensor]]
+
+
+def factor_training() -> Training:
+    """Return the settings of the loop that suit a few hundred thousand pairs: all of them in a step, nothing held out."""
+    return Training(steps=200, batch_pages=1 << 16, learning_rate=0.03, weight_decay=0.05, validation=0.0)
+
+
+def check_factors(by: str, factors: int, unlabelled: int | None) -> None:
+    """Raise ConfigError unless these are whole numbers of at least 1."""
+    for name, value in (("factors", factors), ("unlabelled", unlabelled)):
+        if (value is not None or name == "factors") and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ConfigError(f"{by}: {name} must be a whole number of at least 1, not {value!r}.")
+
+
+def fit_factors(
+    log: ClickLog,
+    feedback: Feedback,
+    target: np.ndarray,
+    loss: CellLoss,
+    *,
+    by: str,
+    factors: int,
+    unlabelled: int | None,
+    training: Training,
+    seed: int,
+) -> FittedFactors:
+    """Fit factors to the pairs of a log.
+
+    The loss is summed over all pairs and divided by the summed labels, so that learning rate and weight decay mean the same for rare and
+    for frequent clicks. Weight decay multiplies half the mean squared length of the factors, of users and of items; biases are free.
+
+    Args:
+        log: Where the items come from.
+        feedback: The labelled pairs of the log.
+        target: What stands in the place of each label, shape [n].
+        loss: Loss of each pair from its logit.
+        by: Name of the estimator.
+        factors: Length of the factors.
+        unlabelled: Unlabelled pairs drawn for each labelled one, `batch_pages` labelled pairs a step; None takes all pairs of `batch_pages`
+            users a step.
+        training: Settings of the loop. `validation` is a share of all pairs.
+        seed: Initial factors, batches, drawn pairs, and which pairs are held out.
+
+    Raises:
+        ConfigError: there are several weight decays, or the device cannot be used.
+    """
+    if len(training.weight_decays) > 1:
+        raise ConfigError(f"{by}: give one weight_decay, not {training.weight_decay!r}; compare several estimators to choose.")
+    device, held_out = training.usable_device(), HeldOut(training.validation, feedback.n_items, seed) if training.validation else None
+
+    def batches(*stream: str) -> UserBatches | DrawnBatches:
+        rng = generator(seed, *stream)
+        if unlabelled is None:
+            return UserBatches(feedback, target, held_out, training.batch_pages, rng, device)
+        return DrawnBatches(feedback, target, unlabelled, training.batch_pages, held_out, rng, device)
+
+    mass = float(feedback.label.sum())
+    scale = (len(feedback.users) if unlabelled is None else feedback.n_pairs) / mass
+
+    def of_batch(batch: PairBatch, chosen: Tensor) -> Tensor:
+        values = loss(network(batch.user, batch.item), batch) * chosen
+        return scale * (values if batch.item is not None else values.sum(1))
+
+    def objective(batch: PairBatch) -> tuple[Tensor, Tensor]:
+        fitted = of_batch(batch, batch.keep)
+        return fitted + training.weight_decays[0] * network.penalty(batch.user, batch.item), fitted
+
+    def validate() -> float:
+        return _mean((of_batch(batch, 1 - batch.keep), weight) for batch, weight in batches("held-out pairs of a look"))
+
+    with seeded_torch(seed, "factors", device=device):
+        click_rate = float(np.clip(len(feedback) / feedback.n_pairs, 1e-6, 1 - 1e-6))
+        network = FactorNetwork(len(feedback.users), feedback.n_items, factors, float(np.log(click_rate / (1 - click_rate)))).to(device)
+        plain = replace(training, weight_decay=0.0)  # it is in the loss
+        curve = minimise([network], batches("pairs"), objective, validate if held_out else None, plain)
+    return _fitted(network.cpu(), log, feedback, replace(curve, weight_decay=training.weight_decays[0]), by)
+
+
+def _mean(parts: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Mean of value times weight over all batches."""
+    total = count = 0.0
+    with torch.no_grad():
+        for value, weight in parts:
+            total += float((value * weight).double().sum())
+            count += len(weight)
+    return total / count
+
+
+def _fitted(network: FactorNetwork, log: ClickLog, feedback: Feedback, curve: Curve, by: str) -> FittedFactors:
+    with torch.no_grad():
+        user = torch.cat([network.user, network.user_bias[:, None]], 1).numpy()
+        item = torch.cat([network.item, network.item_bias[:, None]], 1).numpy()
+    ids = None if log.items is None else log.items.ids
+    return FittedFactors(feedback.users, ids, user, item, float(network.bias.detach()), curve, by)
