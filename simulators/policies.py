@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulators.fitted import FittedPolicy, FixedOrder, Policy, RandomOrder, Swapping, fitted
+from ultr.data.checks import within
 from ultr.data.padded import row_index
 from ultr.data.ranking import RankingData
 from ultr.errors import ConfigError, ContractError
@@ -40,9 +41,9 @@ class LinearPolicy:
     ridge: float = 100.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction_labelled <= 1:
+        if not within(self.fraction_labelled, "(0, 1]"):
             raise ConfigError(f"fraction_labelled must be in (0, 1], not {self.fraction_labelled!r}.")
-        if not 0 < self.ridge < np.inf:
+        if not within(self.ridge, "(0, inf)"):
             raise ConfigError(f"ridge must be above 0 and finite, not {self.ridge!r}.")
 
     def fit(self, data: RankingData, seed: int = 0) -> FixedOrder:
@@ -89,7 +90,7 @@ class PlackettLuce:
     temperature: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < np.inf:
+        if not within(self.temperature, "(0, inf)"):
             raise ConfigError(f"temperature must be above 0 and finite, not {self.temperature!r}; for a fixed order use the policy itself.")
 
     def fit(self, data: RankingData, seed: int = 0) -> RandomOrder:
@@ -128,7 +129,7 @@ class SwapPairs:
     rate: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate <= 1:
+        if not within(self.rate, "[0, 1]"):
             raise ConfigError(f"rate must be in [0, 1], not {self.rate!r}.")
 
     def fit(self, data: RankingData, seed: int = 0) -> Swapping:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ultr.data.checks import check_grades
+from ultr.data.checks import check_grades, within
 from ultr.errors import ConfigError, LogError
 
 
@@ -31,7 +31,7 @@ class GradedRelevance:
     max_grade: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.noise < 1:
+        if not within(self.noise, "[0, 1)"):
             raise ConfigError(f"noise must be in [0, 1), not {self.noise!r}: at 1 every examined document is clicked.")
         if self.max_grade is not None and not self.max_grade >= 1:
             raise ConfigError(f"max_grade must be at least 1, not {self.max_grade!r}.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ultr.data.checks import check_probabilities
+from ultr.data.checks import check_probabilities, within
 from ultr.errors import LogError, PropensityError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def overlap_of(propensity: np.ndarray, click: np.ndarray, clip: float | None = N
         check_probabilities("propensity", propensity, lambda row: f"row {row}", zero=False)
     except LogError as error:
         raise PropensityError(str(error)) from error
-    if clip is not None and not clip >= 1:
+    if clip is not None and not within(clip, "[1, inf)"):
         raise PropensityError(
             f"clip is the largest weight and must be at least 1, not {clip!r}; a floor M on the propensity is clip = 1/M."
         )

@@ -20,6 +20,15 @@ class Cells(Protocol):
     def __getitem__(self, row: int, /) -> object: ...
 
 
+def within(value: object, interval: str) -> bool:
+    """Tell whether a setting is a real number in an interval, spelled "[0, 1)" or "(0, inf)". What is no number lies in none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return False
+    low, high = (float(bound) for bound in interval[1:-1].split(","))
+    number = float(value)
+    return (low <= number if interval[0] == "[" else low < number) and (number <= high if interval[-1] == "]" else number < high)
+
+
 def require(columns: Mapping[str, object], name: str, *, by: str, kind: str = "column", hint: str = "") -> None:
     """Raise LogError unless `name` is there, saying who needs it and what there is instead."""
     if name not in columns:

@@ -249,6 +249,8 @@ def rank_weights(metric: LinearMetric, rank: np.ndarray, length: np.ndarray) -> 
 def _weights_under(log: ClickLog, scores: np.ndarray | Sequence[float] | Scores, metric: LinearMetric) -> np.ndarray:
     """Return the metric's weight of each row's rank under the scores, in the order of the log, shape [N]."""
     values = scores.score_log(log) if hasattr(scores, "score_log") else np.asarray(scores)
+    if values.shape != (log.n_rows,):
+        raise LogError(f"scores must have one number a row, shape ({log.n_rows},), not {values.shape}; or give a fitted ranker.")
     values = as_numbers("scores", values, rows_are(log.offsets))
     ranked = log.with_columns(**{_ROW: np.arange(log.n_rows)}).rerank(values)
     slot = ranked.slots()

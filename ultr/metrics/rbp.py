@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ultr.data.checks import within
 from ultr.errors import ConfigError
 from ultr.metrics.top import QueryMetric, RankedPages, ranks, relevant
 
@@ -41,7 +42,7 @@ class RBP(QueryMetric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.p < 1:
+        if not within(self.p, "(0, 1)"):
             raise ConfigError(f"RBP: p must be in (0, 1), not {self.p!r}: it is the probability to go on to the next rank.")
 
     def of_pages(self, pages: RankedPages) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ultr.data.checks import within
 from ultr.errors import ConfigError
 
 
@@ -39,7 +40,7 @@ class MLP:
             raise ConfigError(
                 f"MLP: hidden must be one or more layer widths of at least 1, not {self.hidden!r}; Linear() has no hidden layer."
             )
-        if not 0 <= self.dropout < 1:
+        if not within(self.dropout, "[0, 1)"):
             raise ConfigError(f"MLP: dropout must be in [0, 1), not {self.dropout!r}.")
 
     def build(self, n_features: int) -> nn.Module:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import relu, scaled_dot_product_attention
 
+from ultr.data.checks import within
 from ultr.errors import ConfigError
 
 
@@ -51,7 +52,7 @@ class SetTransformer:
                 raise ConfigError(f"SetTransformer: {name} must be a whole number of at least 1, not {value!r}.")
         if self.width % self.heads:
             raise ConfigError(f"SetTransformer: width must be a multiple of heads, but {self.width} is none of {self.heads}.")
-        if not 0 <= self.dropout < 1:
+        if not within(self.dropout, "[0, 1)"):
             raise ConfigError(f"SetTransformer: dropout must be in [0, 1), not {self.dropout!r}.")
 
     def build(self, n_features: int) -> nn.Module:

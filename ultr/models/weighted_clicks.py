@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ultr.data.checks import within
 from ultr.data.log import ClickLog
 from ultr.errors import ConfigError
 from ultr.models.fitting import TARGET, fit_ranker
@@ -51,7 +52,7 @@ class WeightedClicks:
 
     def __post_init__(self) -> None:
         by = type(self).__name__
-        if self.clip is not None and not self.clip > 0:
+        if self.clip is not None and not within(self.clip, "(0, inf)"):
             raise ConfigError(f"{by}: clip is the largest weight, above 0, not {self.clip!r}.")
         if self.normalise is not None and self.normalise not in get_args(Normalise):
             raise ConfigError(f"{by}: normalise must be None, 'first' or 'self', not {self.normalise!r}.")

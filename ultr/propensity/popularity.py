@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ultr.data.checks import check_clicks, rows_are
+from ultr.data.checks import check_clicks, rows_are, within
 from ultr.data.parquet import ParquetLog
 from ultr.data.source import LogSource
 from ultr.errors import ConfigError, LogError, PropensityError
@@ -50,13 +50,13 @@ class Popularity:
     floor: float = 1e-3
 
     def __post_init__(self) -> None:
-        if not 0 <= self.power < np.inf:
+        if not within(self.power, "[0, inf)"):
             raise ConfigError(f"Popularity: power must be at least 0, not {self.power!r}.")
         if self.of not in get_args(Of):
             raise ConfigError(f"Popularity: of must be 'clicks' or 'impressions', not {self.of!r}.")
         if self.normalise is not None and self.normalise not in get_args(Normalise):
             raise ConfigError(f"Popularity: normalise must be 'max', 'mean' or None, not {self.normalise!r}.")
-        if not 0 < self.floor <= 1:
+        if not within(self.floor, "(0, 1]"):
             raise ConfigError(f"Popularity: floor must be in (0, 1], not {self.floor!r}.")
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedPopularity:

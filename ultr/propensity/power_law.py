@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ultr.data.checks import within
 from ultr.errors import PropensityError
 from ultr.training.batch import Batch
 
@@ -27,7 +28,7 @@ class PowerLaw:
     eta: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.eta < float("inf"):
+        if not within(self.eta, "[0, inf)"):
             raise PropensityError(f"eta must be a finite number of at least 0, not {self.eta!r}.")
 
     def __call__(self, batch: Batch) -> Tensor:

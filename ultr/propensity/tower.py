@@ -74,6 +74,9 @@ class Tower:
     query: str | None = "query"
 
     def __post_init__(self) -> None:
+        for name in ("columns", "hidden"):
+            if not isinstance(getattr(self, name), (str, list, tuple)):
+                raise ConfigError(f"Tower: {name} must be a list, not {getattr(self, name)!r}.")
         if isinstance(self.columns, str):
             raise ConfigError(f"Tower: columns is a list of names, not one string: write columns=({self.columns!r},).")
         for name in ("columns", "hidden"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ultr.data.checks import within
 from ultr.errors import ConfigError
 
 Optimizer = Literal["adam", "adagrad"]
@@ -57,13 +58,13 @@ class Training:
                 raise ConfigError(f"Training: {name} must be a whole number of at least 1, not {value!r}.")
         if isinstance(self.weight_decay, list):
             object.__setattr__(self, "weight_decay", tuple(self.weight_decay))
-        if not self.weight_decays or any(not 0 <= value < float("inf") for value in self.weight_decays):
+        if not self.weight_decays or not all(within(value, "[0, inf)") for value in self.weight_decays):
             raise ConfigError(f"Training: weight_decay must be at least 0, or several such values, not {self.weight_decay!r}.")
         for name in ("learning_rate", "gradient_clip"):
             value = getattr(self, name)
-            if not (value is None and name == "gradient_clip") and not 0 < value < float("inf"):
+            if not (value is None and name == "gradient_clip") and not within(value, "(0, inf)"):
                 raise ConfigError(f"Training: {name} must be above 0, not {value!r}.")
-        if not 0 <= self.validation < 1:
+        if not within(self.validation, "[0, 1)"):
             raise ConfigError(f"Training: validation is a share of the queries in [0, 1), not {self.validation!r}.")
         if len(self.weight_decays) > 1 and self.validation == 0:
             raise ConfigError("Training: choosing a weight_decay needs held-out queries: set validation above 0, or give one value.")

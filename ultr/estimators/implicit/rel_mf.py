@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from ultr.data.checks import within
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError
 from ultr.models.factor_fitting import check_factors, factor_training, fit_factors
@@ -57,7 +58,7 @@ class RelMF:
     label: str = "click"
 
     def __post_init__(self) -> None:
-        if self.clip is not None and not self.clip >= 1:
+        if self.clip is not None and not within(self.clip, "[1, inf)"):
             raise ConfigError(
                 f"RelMF: clip is the largest weight, at least 1, not {self.clip!r}; a floor M on the propensity is clip = 1/M."
             )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from ultr.data.checks import within
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError
 from ultr.models.factor_fitting import check_factors, factor_training, fit_factors
@@ -48,7 +49,7 @@ class WMF:
     label: str = "click"
 
     def __post_init__(self) -> None:
-        if not 0 < self.weight < np.inf:
+        if not within(self.weight, "(0, inf)"):
             raise ConfigError(f"WMF: weight must be above 0, not {self.weight!r}.")
         resolve_local_loss(self.loss, "WMF")
         check_factors("WMF", self.factors, self.unlabelled)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ultr.data.checks import within
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
 from ultr.diagnostics import identifiability
@@ -60,7 +61,7 @@ class DLA:
     label: str = "click"
 
     def __post_init__(self) -> None:
-        if not self.max_weight >= 1:
+        if not within(self.max_weight, "[1, inf)"):
             raise ConfigError(f"DLA: max_weight must be at least 1, not {self.max_weight!r}.")
 
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ultr.data.checks import refuse, rows_are
+from ultr.data.checks import refuse, rows_are, within
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError, LogError
@@ -57,7 +57,7 @@ class PairDebias:
     label: str = "click"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.regulariser < np.inf:
+        if not within(self.regulariser, "[0, inf)"):
             raise ConfigError(f"PairDebias: regulariser must be at least 0, not {self.regulariser!r}.")
 
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:

@@ -12,6 +12,7 @@ import torch
 from scipy.special import logit
 from torch import Tensor, nn
 
+from ultr.data.checks import within
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
 from ultr.diagnostics import identifiability
@@ -76,9 +77,11 @@ class TwoTower:
     def __post_init__(self) -> None:
         if self.combine not in get_args(Combine):
             raise ConfigError(f"TwoTower: combine must be 'multiplicative' or 'additive', not {self.combine!r}.")
-        if not 0 <= self.dropout < 1:
+        if self.head is not None and not isinstance(self.head, nn.Module):
+            raise ConfigError(f"TwoTower: head must be a torch module that maps a batch to one logit a row, not {self.head!r}.")
+        if not within(self.dropout, "[0, 1)"):
             raise ConfigError(f"TwoTower: dropout is a share of the rows in [0, 1), not {self.dropout!r}.")
-        if not 0 <= self.reversal < float("inf"):
+        if not within(self.reversal, "[0, inf)"):
             raise ConfigError(f"TwoTower: reversal must be at least 0, not {self.reversal!r}.")
 
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import torch
 
-from ultr.data.checks import refuse, rows_are
+from ultr.data.checks import refuse, rows_are, within
 from ultr.data.items import features_of
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
@@ -101,11 +101,11 @@ class UnbiasedLambdaMART:
             value = getattr(self, name)
             if (value is not None or name != "patience") and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ConfigError(f"{_BY}: {name} must be a whole number of at least 1, not {value!r}.")
-        if self.clip is not None and not self.clip > 0:
+        if self.clip is not None and not within(self.clip, "(0, inf)"):
             raise ConfigError(f"{_BY}: clip is the largest weight, above 0, not {self.clip!r}.")
-        if not 0 <= self.regulariser < np.inf:
+        if not within(self.regulariser, "[0, inf)"):
             raise ConfigError(f"{_BY}: regulariser must be at least 0, not {self.regulariser!r}.")
-        if not 0 <= self.validation < 1:
+        if not within(self.validation, "[0, 1)"):
             raise ConfigError(f"{_BY}: validation is a share of the queries in [0, 1), not {self.validation!r}.")
         if self._graded and self.debias != "none":
             raise ConfigError(f'{_BY}: grades have no position bias: label="grade" goes with debias="none", not {self.debias!r}.')

@@ -1,0 +1,65 @@
+"""Settings that are no numbers, or numbers out of range, are refused as such, whoever asks."""
+
+import numpy as np
+import pytest
+
+import simulators
+import ultr
+from ultr.data.checks import within
+from ultr.errors import ConfigError, PropensityError
+from ultr.estimators import DLA, IPS, WMF, AffineCorrection, PairDebias, RelMF, TwoTower, UnbiasedLambdaMART
+from ultr.models import MLP, SetTransformer
+from ultr.propensity import Popularity, PowerLaw, Tower
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "inside"),
+    [
+        (0, "[0, 1)", True),
+        (1.0, "[0, 1)", False),
+        (np.float32(0.5), "(0, 1]", True),
+        (0, "(0, inf)", False),
+        (1e300, "(0, inf)", True),
+        (float("inf"), "(0, inf)", False),
+        (float("nan"), "[0, inf)", False),
+        (True, "[0, 1]", False),
+        ("0.5", "[0, 1]", False),
+        (None, "[0, 1]", False),
+        ([0.5], "[0, 1]", False),
+    ],
+)
+def test_an_interval_holds_numbers_alone(value, interval, inside):
+    assert within(value, interval) is inside
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ultr.Training(learning_rate="0.1"),
+        lambda: ultr.Training(weight_decay="0.1"),
+        lambda: ultr.Training(validation="0.1"),
+        lambda: IPS(clip="10"),
+        lambda: AffineCorrection(clip="10"),
+        lambda: DLA(max_weight="10"),
+        lambda: UnbiasedLambdaMART(clip="10"),
+        lambda: UnbiasedLambdaMART(debias="pairwise", regulariser="1"),
+        lambda: PairDebias(regulariser="1"),
+        lambda: TwoTower(dropout="0.1"),
+        lambda: TwoTower(reversal="0.1"),
+        lambda: TwoTower(head=3),
+        lambda: WMF(weight="1"),
+        lambda: RelMF(clip="10"),
+        lambda: Popularity(power="1"),
+        lambda: PowerLaw("1"),
+        lambda: MLP(dropout="0.1"),
+        lambda: SetTransformer(dropout="0.1"),
+        lambda: Tower(hidden=3),
+        lambda: Tower(columns=3),
+        lambda: simulators.LinearPolicy(fraction_labelled="0.1"),
+        lambda: simulators.PlackettLuce(simulators.RandomPolicy(), "1"),
+        lambda: simulators.GradedRelevance(noise="0.1"),
+    ],
+)
+def test_text_for_a_number_is_refused_with_the_setting(make):
+    with pytest.raises((ConfigError, PropensityError), match=r"must be|is a|is the"):
+        make()
