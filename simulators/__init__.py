@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = attach(
         "FittedPolicy": "fitted",
         "FixedOrder": "fitted",
         "GradedRelevance": "relevance",
+        "MissingNotAtRandom": "exposure",
         "LinearPolicy": "policies",
         "PlackettLuce": "policies",
         "RandomPolicy": "policies",

@@ -33,7 +33,7 @@ PROMISED = {
     "ultr.rates": "unbiased_risk shrink ShrunkRates",
     "ultr.testing": "check_propensity check_click_model check_estimator check_metric",
     "ultr.training": "Batch Training weights",
-    "simulators": "LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance simulate_clicks eye_tracking_examination",
+    "simulators": "LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance MissingNotAtRandom simulate_clicks eye_tracking_examination",
 }
 
 

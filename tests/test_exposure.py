@@ -1,0 +1,136 @@
+"""MissingNotAtRandom: the formulas by hand, clicks as often as theta gamma says, rows of three kinds, blocks, the truth as a propensity."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import scipy.stats
+
+import simulators
+import ultr
+from simulators import MissingNotAtRandom, exposure
+from ultr.errors import ConfigError, LogError
+from ultr.propensity import attach, propensities
+from ultr.testing import check_propensity
+
+WORLD = MissingNotAtRandom(30, 8, seed=3)
+USERS = np.arange(30)
+FALSE_ALARM = 1e-5  # of a whole test
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def test_the_formulas_by_hand():
+    world = MissingNotAtRandom(5, 4, exposure_power=2.0, self_selection=0.3, popularity=0.7, rank=2, seed=1)
+    items, (taste, level) = world._items, world._tastes(np.arange(5))
+    a = ultr.random.generator(1, "users", 0).normal(size=(5, 3))
+    np.testing.assert_allclose(taste, a[:, 1:] @ items.factors.T)
+    np.testing.assert_array_equal(level, a[:, :1])
+    np.testing.assert_allclose(world.relevance(np.arange(5)), sigmoid(taste + level + items.level - 1))
+    e = 0.25 + 0.75 * sigmoid(0.3 * (taste + level) + 0.7 * items.popularity - 0.5)
+    np.testing.assert_allclose(world.exposure(np.arange(5)), e**2)
+    np.testing.assert_array_equal(world.exposure([4, 1]), world.exposure(np.arange(5))[[4, 1]])
+
+
+def test_no_power_exposes_everything_and_more_power_less():
+    assert (dataclasses.replace(WORLD, exposure_power=0).exposure(USERS) == 1).all()
+    means = [dataclasses.replace(WORLD, exposure_power=p).exposure(USERS).mean() for p in (0.5, 1, 2, 4, 50)]
+    assert (np.diff(means) < 0).all()
+    assert dataclasses.replace(WORLD, exposure_power=50).exposure(USERS).min() > 0
+
+
+@pytest.mark.parametrize("level", [0.1, 0.35, 0.9])
+def test_the_mean_exposure_is_held_whatever_the_power(level):
+    for power in (0, 0.5, 1, 4):
+        theta = dataclasses.replace(WORLD, exposure_power=power, mean_exposure=level).exposure(USERS)
+        assert theta.mean() == pytest.approx(level, abs=1e-9)
+        assert theta.max() <= 1
+
+
+def largest_z(theta_of):
+    """Largest |z| over the cells, clicks of 4,000 draws against theta gamma."""
+    n = 4000
+    count = np.zeros((30, 8))
+    for seed in range(n):
+        log = WORLD.log(seed=seed)
+        count[log.page_columns["user"][log.page_of_row()], log.columns["item"]] += 1
+    p = theta_of(WORLD) * WORLD.relevance(USERS)
+    return np.abs((count - n * p) / np.sqrt(n * p * (1 - p))).max()
+
+
+def test_pairs_are_clicked_as_often_as_exposure_times_relevance_and_the_test_sees_five_percent():
+    bound = scipy.stats.norm.isf(FALSE_ALARM / 2 / 240)
+    assert largest_z(lambda world: world.exposure(USERS)) < bound
+    assert largest_z(lambda world: 0.95 * world.exposure(USERS)) > bound
+
+
+def test_the_three_kinds_of_rows_tell_of_the_same_draw():
+    everything, seen, clicks = (WORLD.log(seed=5, rows=rows) for rows in ("all", "exposed", "clicks"))
+    assert len(everything) == len(seen) == len(clicks) == 30
+    assert everything.n_rows == 240
+    for log, column in ((seen, "exposed"), (clicks, "click")):
+        rows = everything.columns[column] == 1
+        for name in ("item", "click", "exposed", "relevance", "propensity"):
+            np.testing.assert_array_equal(log.columns[name], everything.columns[name][rows])
+        assert (log.columns["position"] == log.slots()).all()
+    np.testing.assert_array_equal(everything.columns["relevance"].reshape(30, 8), WORLD.relevance(USERS))
+    np.testing.assert_array_equal(everything.columns["propensity"].reshape(30, 8), WORLD.exposure(USERS))
+    assert (everything.columns["click"] <= everything.columns["exposed"]).all()
+    assert len(clicks.items) == 8
+    assert (clicks.lengths == 0).any()  # users without a click have a page too
+
+
+def test_a_seed_is_a_draw_and_blocks_and_pieces_change_nothing(monkeypatch, tmp_path):
+    first, relevance = WORLD.log(seed=1), WORLD.relevance(USERS)
+    np.testing.assert_array_equal(first.columns["item"], WORLD.log(seed=1).columns["item"])
+    assert first.n_rows != WORLD.log(seed=2).n_rows
+    monkeypatch.setattr(exposure, "_CELLS", 40)  # five users at a time
+    again = MissingNotAtRandom(30, 8, seed=3)
+    np.testing.assert_array_equal(first.columns["item"], again.log(seed=1).columns["item"])
+    again.write_parquet(tmp_path / "log", seed=1)
+    read = ultr.ParquetLog.open(tmp_path / "log").load()
+    np.testing.assert_array_equal(read.columns["item"], first.columns["item"])
+    np.testing.assert_array_equal(read.page_columns["user"], USERS)
+    monkeypatch.setattr(exposure, "BLOCK_USERS", 10)
+    blocks = MissingNotAtRandom(30, 8, seed=3)
+    np.testing.assert_array_equal(blocks.relevance(np.arange(10)), relevance[:10])
+    np.testing.assert_array_equal(blocks.relevance([25, 3]), blocks.relevance(USERS)[[25, 3]])
+    assert not np.allclose(blocks.relevance([25]), relevance[25])
+
+
+def test_the_truth_is_a_propensity_for_any_pairs():
+    everything = WORLD.log(rows="all")
+    np.testing.assert_allclose(propensities(everything, WORLD.propensity), everything.columns["propensity"], rtol=1e-6)
+    some = everything.take(np.array([7, 2]))
+    np.testing.assert_allclose(attach(some, WORLD.propensity).columns["propensity"], some.columns["propensity"], rtol=1e-6)
+    clicks = WORLD.log()
+    check_propensity(WORLD.propensity, clicks.select(clicks.lengths > 0))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: MissingNotAtRandom(0, 5), ConfigError, "n_users must be a whole number of at least 1"),
+        (lambda: MissingNotAtRandom(5, 2.5), ConfigError, "n_items must be a whole number"),
+        (lambda: MissingNotAtRandom(5, 5, exposure_power=-1), ConfigError, "exposure_power must be at least 0"),
+        (lambda: MissingNotAtRandom(5, 5, popularity="1"), ConfigError, "popularity must be at least 0"),
+        (lambda: MissingNotAtRandom(5, 5, mean_exposure=1.0), ConfigError, r"mean_exposure must be in \(0, 1\)"),
+        (lambda: MissingNotAtRandom(5, 5, seed=-1), ValueError, "seed must be a non-negative integer"),
+        (lambda: WORLD.log(rows="shown"), ConfigError, "rows must be one of clicks, exposed, all"),
+        (lambda: WORLD.relevance([30]), LogError, r"users must be in 0\.\.29, but go from 30 to 30"),
+        (lambda: WORLD.exposure(["a"]), LogError, "users must be numbers of users"),
+    ],
+)
+def test_what_makes_no_world_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_every_setting_changes_the_world():
+    settings = {"exposure_power": 2.0, "seed": 4, "rank": 2, "self_selection": 1.0, "popularity": 0.2, "mean_exposure": 0.2}
+    assert {*settings, "n_users", "n_items"} == {f.name for f in dataclasses.fields(MissingNotAtRandom)}
+    for name, value in settings.items():
+        assert not np.allclose(dataclasses.replace(WORLD, **{name: value}).exposure(USERS), WORLD.exposure(USERS)), name
+    assert simulators.MissingNotAtRandom is MissingNotAtRandom
