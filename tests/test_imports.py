@@ -20,7 +20,8 @@ ROOMS = [ultr.__name__, simulators.__name__] + [
 ]
 
 PROMISED = {
-    "ultr": "Batch ClickLog Comparison Items ParquetLog RankingData Training evaluate load load_svmrank read_table synthetic_ranking",
+    "ultr": "Batch ClickLog Comparison Items ParquetLog RankingData Training evaluate load load_ratings load_svmrank"
+    " read_table synthetic_ranking",
     "ultr.click_models": "ClickModel PositionBased TrustBias Cascade DependentClick SimplifiedDynamicBayesian DynamicBayesian ClickChain"
     " UserBrowsing Mixture GlobalRate RankRate ItemRate ItemRankRate",
     "ultr.estimators": "Naive IPS DLA Oracle UnbiasedLambdaMART AffineCorrection PolicyAware DoublyRobust CascadeIPS"
@@ -33,7 +34,8 @@ PROMISED = {
     "ultr.rates": "unbiased_risk shrink ShrunkRates",
     "ultr.testing": "check_propensity check_click_model check_estimator check_metric",
     "ultr.training": "Batch Training weights",
-    "simulators": "LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance MissingNotAtRandom simulate_clicks eye_tracking_examination",
+    "simulators": "LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance MissingNotAtRandom simulate_clicks"
+    " eye_tracking_examination",
 }
 
 

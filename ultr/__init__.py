@@ -16,6 +16,8 @@ __getattr__, __dir__, __all__ = attach(
         "Training": "training.settings",
         "evaluate": "evaluation.evaluate",
         "load": "models.files",
+        "load_rating_matrix": "data.ratings",
+        "load_ratings": "data.ratings",
         "load_svmrank": "data.svmrank",
         "read_table": "data.table",
         "synthetic_ranking": "data.synthetic",

@@ -11,6 +11,8 @@ __getattr__, __dir__, __all__ = attach(
         "Chunked": "source",
         "ParquetLog": "parquet",
         "RankingData": "ranking",
+        "load_rating_matrix": "ratings",
+        "load_ratings": "ratings",
         "load_svmrank": "svmrank",
         "read_table": "table",
         "synthetic_ranking": "synthetic",

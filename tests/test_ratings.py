@@ -1,0 +1,98 @@
+"""Readers of ratings: every usual layout gives the same log, and whatever is wrong is named with its line."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+import ultr
+from ultr.errors import ConfigError, FileError, LogError
+from ultr.estimators import WMF
+
+RATINGS = [(7, 3, 5), (7, 1, 2), (2, 3, 4), (5, 9, 1), (2, 1, 5)]
+
+
+def written(path, lines, separator="\t", header=None):
+    text = "\n".join([*([header] if header else []), *(separator.join(map(str, line)) for line in lines)]) + "\n"
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text)
+    return path
+
+
+def check(log, users=(2, 5, 7), items=(1, 3, 9)):
+    assert log.page_columns["user"].tolist() == list(users)
+    assert log.items.ids.tolist() == list(items)
+    assert log.offsets.tolist() == [0, 2, 2, 3]
+    assert log.columns["item"].tolist() == [1, 0, 1]
+    assert log.columns["rating"].tolist() == [4, 5, 5]
+    assert log.columns["click"].tolist() == [1, 1, 1]
+    assert log.columns["position"].tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("separator", ["\t", ",", ";", "::", " "])
+@pytest.mark.parametrize("name", ["u.data", "ratings.csv.gz"])
+def test_layouts_without_a_header(tmp_path, separator, name):
+    with_time = [(*line, 880000000 + i) for i, line in enumerate(RATINGS)]
+    check(ultr.load_ratings(written(tmp_path / name, with_time, separator)))
+    check(ultr.load_ratings(written(tmp_path / name, RATINGS, separator)))
+
+
+def test_fields_in_another_order_and_a_header(tmp_path):
+    turned = [(rating, user, item) for user, item, rating in RATINGS]
+    check(ultr.load_ratings(written(tmp_path / "a.tsv", turned), columns=("rating", "user", "item")))
+    file = written(tmp_path / "ratings.csv", [(*line, 1) for line in RATINGS], ",", header="userId,movieId,rating,timestamp")
+    check(ultr.load_ratings(file, columns=("userId", "movieId", "rating")))
+
+
+def test_ids_may_be_words_and_the_bound_is_an_argument(tmp_path):
+    file = written(tmp_path / "r.tsv", [("ann", "x", 3), ("bob", "y", 1)])
+    log = ultr.load_ratings(file, positive=2)
+    assert log.page_columns["user"].tolist() == ["ann", "bob"]
+    assert log.lengths.tolist() == [1, 0]
+    fitted = WMF(training=ultr.Training(steps=3, validation=0)).fit(log)
+    assert fitted.score_users(["bob", "ann", "nobody"]).shape == (3, 2)
+
+
+def test_a_matrix_of_ratings(tmp_path):
+    file = tmp_path / "train.ascii"
+    file.write_text("0 5 1\n0 0 0\n4 0 5\n")
+    log = ultr.load_rating_matrix(file)
+    assert log.lengths.tolist() == [1, 0, 2]
+    assert log.columns["item"].tolist() == [1, 0, 2]
+    assert len(log.items) == 3
+    assert np.array_equal(log.page_columns["user"], [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "error", "message"),
+    [
+        ("", {}, FileError, "is empty"),
+        ("1\t2\t3\n1\t2\tgood\n", {}, FileError, "line 2 has 1, 2, good; 1 of 2 lines"),
+        ("1\t2\t3\n1\t\t3\n", {}, FileError, "line 2 has"),
+        ("1\t2\n", {}, FileError, "line 1: 2 fields, but columns names 3"),
+        ("1\t2\t3\n1\t2\t4\n", {}, LogError, "user 1 has rated item 2 twice; 1 of 2"),
+        ("userId,movieId,rating\n1,2,3\n", {}, ConfigError, "its header is userId, movieId, rating. Did you mean 'userId'"),
+        ("1\t2\t3\n", {"columns": ("a", "b", "c")}, ConfigError, "it has no header, so they must include 'user'"),
+        ("1\t2\t3\n", {"columns": ("user", "item")}, ConfigError, "does not say where"),
+        ("1\t2\t3\n", {"positive": "4"}, ConfigError, "positive must be a number"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, text, settings, error, message):
+    file = tmp_path / "r.tsv"
+    file.write_text(text)
+    with pytest.raises(error, match=message):
+        ultr.load_ratings(file, **settings)
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "is empty"), ("1 2\n1\n", "is no matrix"), ("1 a\n", "is no matrix")])
+def test_a_broken_matrix_is_named(tmp_path, text, message):
+    file = tmp_path / "m.ascii"
+    file.write_text(text)
+    with pytest.raises(FileError, match=message):
+        ultr.load_rating_matrix(file)
+    with pytest.raises(FileError, match="There is no file"):
+        ultr.load_rating_matrix(tmp_path / "nothing")
+    with pytest.raises(ConfigError, match="positive must be a number"):
+        ultr.load_rating_matrix(file, positive=None)

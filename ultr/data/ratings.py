@@ -1,0 +1,159 @@
+"""Explicit ratings on disk as implicit feedback: one page a user, a row a rating that is high enough."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ultr.data.checks import find_file, within
+from ultr.data.items import Items
+from ultr.data.log import ClickLog
+from ultr.data.padded import offsets_of
+from ultr.errors import ConfigError, FileError, LogError
+from ultr.imports import nearest
+
+_SEPARATORS = ("::", "\t", ",", ";")
+
+
+def load_ratings(path: str | Path, columns: Sequence[str] = ("user", "item", "rating"), positive: float = 4) -> ClickLog:
+    r"""Read a file of ratings, one line a rating: MovieLens (u.data, ratings.dat, ratings.csv), Yahoo R3, and others like them.
+
+    Args:
+        path: Fields separated by tab, comma, semicolon, `::` or blanks, plain or `.gz`.
+        columns: Where user, item and rating stand: names of the header, where the file has one; else what its first fields are called,
+            in their order, with "user", "item" and "rating" among them, e.g. ("rating", "item", "user").
+        positive: Smallest rating that counts as a click.
+
+    Returns:
+        A page for every user of the file, in the order of the ids, empty where no rating is high enough; page column user. Columns item,
+        position (in the order of the lines: it means nothing), click = 1 and rating. `log.items` holds every item of the file, also those
+        without a positive rating, by the file's ids.
+
+    Raises:
+        FileError: the file is missing, empty, or no such table; a line has too few fields or a rating that is no number.
+        LogError: a user has rated an item twice.
+        ConfigError: `columns` does not name three columns of the file, or `positive` is no number.
+    """
+    if not within(positive, "(-inf, inf)"):
+        raise ConfigError(f"load_ratings: positive must be a number, not {positive!r}.")
+    file = find_file(Path(path))
+    frame = _read(file, tuple(columns))
+    rating = pd.to_numeric(frame["rating"], errors="coerce").to_numpy(np.float64)
+    bad = ~np.isfinite(rating) | frame["user"].isna().to_numpy() | frame["item"].isna().to_numpy()
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise FileError(
+            f"{file}: user, item and rating must be there and the rating a number:"
+            f" line {frame.index[row]} has {', '.join(map(str, frame.iloc[row]))};"
+            f" {int(bad.sum())} of {len(bad)} lines are wrong."
+        )
+    return _log(frame["user"].to_numpy(), frame["item"].to_numpy(), rating, positive, str(file))
+
+
+def load_rating_matrix(path: str | Path, positive: float = 4) -> ClickLog:
+    """Read a matrix of ratings, one line a user, one number an item, 0 where there is none: the format of Coat.
+
+    Args:
+        path: Numbers separated by blanks, plain or `.gz`.
+        positive: Smallest rating that counts as a click.
+
+    Returns:
+        As `load_ratings`; users and items are numbered from 0.
+
+    Raises:
+        FileError: the file is missing, empty, or its lines differ in length or hold other things than numbers.
+        ConfigError: `positive` is no number.
+    """
+    if not within(positive, "(-inf, inf)"):
+        raise ConfigError(f"load_rating_matrix: positive must be a number, not {positive!r}.")
+    file = find_file(Path(path))
+    _first_line(file)
+    try:
+        matrix = np.loadtxt(file, ndmin=2)
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        raise FileError(f"{file} is no matrix of ratings: {str(error).splitlines()[0]}") from error
+    user, item = np.nonzero(matrix)
+    return _log(user, item, matrix[user, item], positive, str(file), matrix.shape)
+
+
+def _log(
+    user: np.ndarray, item: np.ndarray, rating: np.ndarray, positive: float, where: str, shape: tuple[int, int] | None = None
+) -> ClickLog:
+    """Make the log; users and items are numbered by `shape` where it is given."""
+    if shape is None:
+        (user_code, users), (item_code, items) = (pd.factorize(values, sort=True) for values in (user, item))
+    else:
+        user_code, item_code, users, items = user, item, np.arange(shape[0]), np.arange(shape[1])
+    twice = pd.Series(user_code.astype(np.int64) * len(items) + item_code).duplicated().to_numpy()
+    if twice.any():
+        row = int(np.argmax(twice))
+        raise LogError(
+            f"{where}: user {user[row]} has rated item {item[row]} twice; {int(twice.sum())} of {len(twice)} ratings are repeats:"
+            " keep the last one of each."
+        )
+    chosen = np.flatnonzero(rating >= positive)
+    chosen = chosen[np.argsort(user_code[chosen], kind="stable")]
+    offsets = offsets_of(np.bincount(user_code[chosen], minlength=len(users)))
+    columns = {
+        "item": item_code[chosen].astype(np.int32),
+        "position": (np.arange(len(chosen)) - offsets[user_code[chosen]]).astype(np.int32),
+        "click": np.ones(len(chosen), dtype=np.int8),
+        "rating": rating[chosen],
+    }
+    return ClickLog(offsets, columns, {"user": np.asarray(users)}, Items(ids=np.asarray(items)))
+
+
+def _read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read user, item and rating; the index is the number of the line, from 1."""
+    first = _first_line(file)
+    separator = next((mark for mark in _SEPARATORS if mark in first), r"\s+")
+    fields = [field.strip().strip('"') for field in (first.split() if separator == r"\s+" else first.split(separator))]
+    header = not any(_is_number(field) for field in fields)
+    known = fields if header else list(columns)
+    names = ("user", "item", "rating")
+    chosen = dict(zip(columns, names, strict=False)) if header else {name: name for name in names}
+    missing = [name for name in chosen if name not in known]
+    if len(columns) < 3 or missing or len(chosen) < 3:
+        hint = nearest(str(missing[0]), known) if missing else ""
+        what = f"its header is {', '.join(fields)}" if header else "it has no header, so they must include 'user', 'item' and 'rating'"
+        raise ConfigError(f"load_ratings: columns={columns!r} does not say where user, item and rating stand in {file}: {what}.{hint}")
+    if len(known) > len(fields):
+        raise FileError(f"{file}, line 1: {len(fields)} fields, but columns names {len(known)}: {', '.join(known)}.")
+    try:
+        frame = pd.read_csv(
+            file,
+            sep=separator,
+            header=0 if header else None,
+            names=None if header else [*known, *(f"field {i}" for i in range(len(known), len(fields)))],
+            usecols=list(chosen),
+            engine="python" if len(separator) > 1 else "c",
+        )
+    except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise FileError(f"{file} cannot be read: {str(error).strip()}. It may be truncated, or no table of ratings: check it.") from error
+    frame = frame.rename(columns=chosen)[list(names)]
+    frame.index = pd.RangeIndex(1 + header, 1 + header + len(frame))
+    return frame
+
+
+def _first_line(file: Path) -> str:
+    try:
+        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else open(file, encoding="utf-8") as stream:
+            line = stream.readline().rstrip("\r\n")
+    except (UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
+        raise FileError(f"{file} cannot be read: {error}.") from error
+    if not line.strip():
+        raise FileError(f"{file} is empty, or its first line is.")
+    return line
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
