@@ -96,6 +96,11 @@ def simulate_clicks(
             raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}.")
     width = min(int(cutoff), int(np.diff(data.offsets).max()))
     law = PositionBased(eye_tracking_examination()) if click_model is None else click_model
+    if not isinstance(law, ClickModel):
+        hint = f"write {law.__name__}(...)" if isinstance(law, type) else "e.g. PositionBased(examination)"
+        raise ConfigError(f"simulate_clicks: click_model must be a click model, an object, not {law!r}: {hint}.")
+    if not isinstance(data, RankingData):
+        raise ConfigError(f"simulate_clicks draws from graded data, a RankingData, not {type(data).__name__}.")
     _check_satisfaction(law, satisfaction)
     attraction = _of_grades("relevance", relevance, data.grades)
     satisfied = None if satisfaction is None else _of_grades("satisfaction", satisfaction, data.grades)

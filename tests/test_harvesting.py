@@ -455,3 +455,10 @@ def test_overlap_estimates_from_the_whole_log_not_from_each_piece():
     pieces, whole = overlap(Chunked(log, 7), Harvested()), overlap(log, Harvested().fit(log))
     assert pieces.smallest == pytest.approx(whole.smallest, rel=1e-6)
     assert pieces.weight == pytest.approx(whole.weight, rel=1e-6)
+
+
+def test_pages_that_never_change_their_order_were_not_randomised():
+    fixed = tiny_log()
+    fixed = fixed.take(np.arange(2, 22))
+    with pytest.warns(IdentifiabilityWarning, match="were not in random order"):
+        Randomised().fit(fixed)

@@ -143,11 +143,11 @@ def losses_of_epochs(weighted, n=60):
     torch.set_rng_state(torch_state)
     with torch.no_grad():
         ((batch, _),) = UserBatches(feedback, target, None, 10_000, generator(0), "cpu")
-        whole = float(mixed(*cross_entropy(network(batch.user, None)), batch.target).mean())
+        whole = float(mixed(*cross_entropy(network(batch.user, None)[0]), batch.target).mean())
         means = []
         for seed in range(n):
             values = [
-                float((mixed(*cross_entropy(network(b.user, b.item)), b.target) * (w if weighted else 1)).mean())
+                float((mixed(*cross_entropy(network(b.user, b.item)[0]), b.target) * (w if weighted else 1)).mean())
                 for b, w in DrawnBatches(feedback, target, 2, 10_000, None, generator(seed, "epoch"), "cpu")
             ]
             means.append(np.mean(values))

@@ -416,3 +416,24 @@ def test_a_log_without_a_click_has_the_ips_value_0():
     assert found.value == 0
     assert np.isnan([found.interval.low, found.interval.high]).all()
     assert "There is no interval" in found.explain()
+
+
+def test_relative_propensities_are_called_so_and_a_baseline_is_paired():
+    curve = ultr.propensity.Harvested().fit(tiny_log(n_pages=1000))
+    log = tiny_log(n_pages=1000)
+    found = off_policy_value(log, np.zeros(log.n_rows), DCG(), propensity=curve)
+    assert found.relative
+    assert "relative" in found.explain()
+    assert off_policy_value(log, np.zeros(log.n_rows), DCG(), propensity=ultr.propensity.Harvested()).value == found.value
+    assert "relative" not in off_policy_value(log, np.zeros(log.n_rows), DCG(), "snips", propensity=curve).explain()
+    assert not off_policy_value(log, np.zeros(log.n_rows), DCG()).relative
+    scores = np.linspace(0, 1, log.n_rows)
+    for method in ("ips", "snips"):
+        new, logged = (off_policy_value(log, s, DCG(), method) for s in (scores, -log.slots()))
+        paired = off_policy_value(log, scores, DCG(), method, baseline="logged")
+        assert paired.difference.mean == pytest.approx(new.value - logged.value, rel=1e-9)
+        assert paired.value == new.value
+        assert "differs from the baseline" in paired.explain()
+        assert new.difference is None
+        same = off_policy_value(log, scores, DCG(), method, baseline=scores).difference
+        assert (same.mean, same.low, same.high) == (0, 0, 0)

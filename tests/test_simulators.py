@@ -11,7 +11,7 @@ import scipy.stats
 import simulators
 from simulators import FittedPolicy, FixedOrder, GradedRelevance, LinearPolicy, PlackettLuce, RandomPolicy, SwapPairs
 from simulators.world import BLOCK_PAGES
-from ultr import ClickLog, RankingData
+from ultr import ClickLog, RankingData, synthetic_ranking
 from ultr.click_models import ClickModel, PositionBased
 from ultr.errors import CompressionWarning, ConfigError, ContractError, LogError, PropensityError
 from ultr.random import generator
@@ -436,3 +436,18 @@ def test_simulating_loads_no_torch():
         "sys.exit(sum(name in sys.modules for name in ('torch', 'pandas', 'sklearn', 'scipy.stats')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"click_model": PositionBased}, r"must be a click model, an object.*write PositionBased\(\.\.\.\)"),
+        ({"click_model": [1.0, 0.5]}, "must be a click model, an object"),
+    ],
+)
+def test_a_law_is_an_object(settings, message):
+    data = synthetic_ranking(5, 4, 2)
+    with pytest.raises(ConfigError, match=message):
+        simulators.simulate_clicks(data, policy=simulators.RandomPolicy(), n_pages=3, **settings)
+    with pytest.raises(ConfigError, match="a RankingData, not ClickLog"):
+        simulators.simulate_clicks(data.as_log(), policy=simulators.RandomPolicy(), n_pages=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from ultr.click_models import on_logs
 from ultr.click_models.base import ClickModel
 from ultr.click_models.rates import Rates
 from ultr.data.log import ClickLog
+from ultr.errors import UltrWarning
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,5 +135,12 @@ class FittedClickModel:
         return self.attraction(log), self.satisfaction(log)
 
     def _of_rows(self, values: np.ndarray, log: ClickLog) -> np.ndarray:
-        mean = self.prior[0] / sum(self.prior)
-        return np.append(values, mean)[self.rates.find(log, "FittedClickModel")]  # number -1 is the last
+        mean, number = self.prior[0] / sum(self.prior), self.rates.find(log, "FittedClickModel")
+        if len(number) and (number < 0).all():
+            warnings.warn(
+                f"FittedClickModel: none of these {len(number)} rows shows a (query, item) that was in the log of the fit:"
+                f" all get the prior's mean, {mean:.3g}.",
+                UltrWarning,
+                stacklevel=4,
+            )
+        return np.append(values, mean)[number]  # number -1 is the last

@@ -52,6 +52,9 @@ class OffPolicyValue:
         n_clusters: Groups of pages that the interval takes as independent.
         clustered_by: "query", or "page" where the log has no page column `query`; a compressed page then is one cluster.
         level: Coverage of the interval.
+        relative: Whether the propensities were known up to a factor only, so that a value per page is too: the true one divided by
+            P(examined) where they are 1.
+        difference: Value less that of the baseline, with its paired interval; None without a baseline.
     """
 
     value: float
@@ -65,6 +68,8 @@ class OffPolicyValue:
     n_clusters: int
     clustered_by: str
     level: float
+    relative: bool = False
+    difference: Interval | None = None
 
     def __repr__(self) -> str:
         bounds = f"[{self.interval.low:.4g}, {self.interval.high:.4g}]"
@@ -82,6 +87,15 @@ class OffPolicyValue:
             text += f"The {self.level:.0%} interval is {bounds}, over {self.n_clusters:,} {clusters}, the propensities taken as right."
         else:
             text += f"There is no interval: clicks on fewer than two {clusters} say nothing about others."
+        if self.difference is not None:
+            text += (
+                f" It differs from the baseline by {self.difference.mean:+.4g} [{self.difference.low:+.4g}, {self.difference.high:+.4g}]."
+            )
+        if self.relative and self.per == "page":
+            text += (
+                " The propensities are relative: all values per page are off by one unknown factor, the propensity where they are 1."
+                " Compare rankers by it, or use method='snips', which needs no level."
+            )
         text += (
             f" The clicks are worth {self.overlap.effective_sample_size:,.0f} equally weighted ones;"
             f" the smallest propensity is {self.overlap.smallest:.3g}."
@@ -105,6 +119,7 @@ def off_policy_value(
     propensity: AnyPropensity = "propensity",
     label: str = "click",
     level: float = LEVEL,
+    baseline: np.ndarray | Sequence[float] | Scores | Literal["logged"] | None = None,
 ) -> OffPolicyValue:
     r"""Estimate what a metric would be if scores reordered the rows of a log's pages, from its clicks.
 
@@ -139,6 +154,8 @@ def off_policy_value(
         propensity: A column, or any propensity model.
         label: Column of clicks, 0 or 1; 0..count on a page with a count.
         level: Coverage of the interval, in (0, 1).
+        baseline: Scores or a ranker to compare with on the same clicks, or "logged" for the order that was shown: `difference` then has a
+            paired interval, which the two intervals by themselves cannot give.
 
     Returns:
         The value with its interval. Pages of a query show the same items, so queries are the independent units where the log has them, and
@@ -167,9 +184,10 @@ def off_policy_value(
         raise LogError(f"{_BY} needs a ClickLog, since scores are one number a row of it, not {type(log).__name__}.")
     if not log.n_rows:
         raise LogError(f"{_BY} needs a page with rows: this log has {len(log)} pages and no row.")
-    estimate, overlap = _estimate(log, label, propensity, clip, relevance)
+    estimate, overlap, relative = _estimate(log, label, propensity, clip, relevance)
     pages = np.where(log.lengths > 0, log.counts, 0)
-    gained = _of_pages(log, estimate * _weights_under(log, scores, metric))
+    weights = _weights_under(log, scores, metric)
+    gained = _of_pages(log, estimate * weights)
     mass = _of_pages(log, estimate)
     ratio = method == "snips" or isinstance(metric, AverageRelevantPosition)
     cluster, clustered_by = _clusters(log)
@@ -177,6 +195,11 @@ def off_policy_value(
     interval = _ratio_interval(gained, mass if ratio else pages, cluster, level)
     if len(clicked) < 2:
         interval = replace(interval, low=np.nan, high=np.nan)
+    difference = None
+    if baseline is not None:
+        other = _weights_under(log, -log.slots() if isinstance(baseline, str) and baseline == "logged" else baseline, metric)
+        change = _of_pages(log, estimate * (weights - other))
+        difference = _ratio_interval(change, mass if ratio else pages, cluster, level)
     return OffPolicyValue(
         value=interval.mean,
         interval=interval,
@@ -189,6 +212,8 @@ def off_policy_value(
         n_clusters=int(cluster.max()) + 1,
         clustered_by=clustered_by,
         level=level,
+        relative=relative,
+        difference=difference,
     )
 
 
@@ -198,17 +223,17 @@ def _estimate(
     model: AnyPropensity,
     clip: float | None,
     relevance: str | np.ndarray | Sequence[float] | None,
-) -> tuple[np.ndarray, Overlap]:
-    """Return the estimated relevance of each row times the count of its page, shape [N], and what the weights do to the log."""
+) -> tuple[np.ndarray, Overlap, bool]:
+    """Return the estimated relevance of each row times its page's count [N], what the weights do, and whether they are relative."""
     count = np.repeat(log.counts, log.lengths)
     clicks = check_clicks(log.column(label, by=_BY), count, rows_are(log.offsets)).astype(np.float64)
-    propensity = _propensities(log, model)
+    propensity, relative = _propensities(log, model)
     overlap = overlap_of(propensity, clicks, clip, count)
     weight = 1.0 / propensity if clip is None else np.minimum(1.0 / propensity, clip)
     if relevance is None:
-        return clicks * weight, overlap
+        return clicks * weight, overlap, relative
     predicted = _relevance(log, relevance)
-    return count * predicted + (clicks - count * propensity * predicted) * weight, overlap
+    return count * predicted + (clicks - count * propensity * predicted) * weight, overlap, relative
 
 
 def _check_settings(metric: LinearMetric, method: str, relevance: object) -> None:
@@ -264,15 +289,16 @@ def _weights_under(log: ClickLog, scores: np.ndarray | Sequence[float] | Scores,
     return out
 
 
-def _propensities(log: ClickLog, model: AnyPropensity) -> np.ndarray:
-    """Return P(observed) of each row, shape [N]; a column is read as it is, without torch."""
+def _propensities(log: ClickLog, model: AnyPropensity) -> tuple[np.ndarray, bool]:
+    """Return P(observed) of each row [N] and whether it is relative; a column is read as it is, without torch."""
     if not isinstance(model, str):
-        from ultr.propensity.evaluate import propensities
+        from ultr.propensity.evaluate import estimated, propensities
 
-        return propensities(log, model).astype(np.float64)
+        model = estimated(log, model)
+        return propensities(log, model).astype(np.float64), bool(getattr(model, "relative", False) is True)
     values = log.column(model, by=_BY)
     try:
-        return check_probabilities(model, values, rows_are(log.offsets), zero=False).astype(np.float64)
+        return check_probabilities(model, values, rows_are(log.offsets), zero=False).astype(np.float64), False
     except LogError as error:
         raise PropensityError(str(error)) from error
 

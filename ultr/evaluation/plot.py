@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ultr.evaluation.result import ComparisonResult
 
 INK, GRID, QUIET = "#1b1f24", "#d5d9df", "#8b929c"  # the report swaps the first two for the page's own colours
+_STYLES = (("o", "-"), ("s", (0, (5, 1.5))), ("^", (0, (1.5, 1.5))), ("D", (0, (6, 2, 1, 2))))  # marker and line of further estimators
 COLOURS = ("#2f7fd1", "#e07b1f", "#1f9d74", "#b9559b", "#8a6fd1", "#c94f4f", "#6b9a1f", "#1f9fb0")
 _STYLE = {
     "axes.axisbelow": True,
@@ -168,7 +169,8 @@ def draw_propensities(axes: Axes, result: ComparisonResult) -> None:
         table = curve.pivot(index="seed", columns="position", values="propensity")
         rank, mean = table.columns.to_numpy() + 1, table.mean().to_numpy()
         axes.fill_between(rank, table.min().to_numpy(), table.max().to_numpy(), color=palette[str(name)], alpha=0.18, linewidth=0)
-        axes.plot(rank, mean, marker="o", markersize=4, color=palette[str(name)], label=str(name))
+        style = _STYLES[list(palette).index(str(name)) // (len(COLOURS) + 1) % len(_STYLES)]  # colours come again after eight
+        axes.plot(rank, mean, marker=style[0], linestyle=style[1], markersize=4, color=palette[str(name)], label=str(name))
         low, width = min(low, float(np.nanmin(table.to_numpy()))), max(width, len(rank))
     if result.truth is not None:
         rank = np.arange(1, len(result.truth) + 1)

@@ -81,16 +81,17 @@ def fit_factors(
     mass = float(feedback.label.sum())
     scale = (len(feedback.users) if unlabelled is None else feedback.n_pairs) / mass
 
-    def of_batch(batch: PairBatch, chosen: Tensor) -> Tensor:
-        values = loss(network(batch.user, batch.item), batch) * chosen
-        return scale * (values if batch.item is not None else values.sum(1))
+    def of_batch(batch: PairBatch, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        logits, penalty = network(batch.user, batch.item)
+        values = loss(logits, batch) * chosen
+        return scale * (values if batch.item is not None else values.sum(1)), penalty
 
     def objective(batch: PairBatch) -> tuple[Tensor, Tensor]:
-        fitted = of_batch(batch, batch.keep)
-        return fitted + training.weight_decays[0] * network.penalty(batch.user, batch.item), fitted
+        fitted, penalty = of_batch(batch, batch.keep)
+        return fitted + training.weight_decays[0] * penalty, fitted
 
     def validate() -> float:
-        return _mean((of_batch(batch, 1 - batch.keep), weight) for batch, weight in batches("held-out pairs of a look"))
+        return _mean((of_batch(batch, 1 - batch.keep)[0], weight) for batch, weight in batches("held-out pairs of a look"))
 
     with seeded_torch(seed, "factors", device=device):
         click_rate = float(np.clip(len(feedback) / feedback.n_pairs, 1e-6, 1 - 1e-6))

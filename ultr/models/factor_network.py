@@ -25,15 +25,15 @@ class FactorNetwork(nn.Module):
         self.user_bias, self.item_bias = nn.Parameter(torch.zeros(n_users)), nn.Parameter(torch.zeros(n_items))
         self.bias = nn.Parameter(torch.tensor(float(level)))
 
-    def forward(self, user: Tensor, item: Tensor | None) -> Tensor:
-        """Return logits of pairs, shape [B], or of users with all items, shape [B, I]."""
-        left = self.user.index_select(0, user)
-        if item is None:
-            return torch.addmm(self.bias + self.item_bias, left, self.item.T) + self.user_bias.index_select(0, user)[:, None]
-        both = (left * self.item.index_select(0, item)).sum(-1)
-        return both + self.user_bias.index_select(0, user) + self.item_bias.index_select(0, item) + self.bias
+    def forward(self, user: Tensor, item: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Score pairs, or users with all items.
 
-    def penalty(self, user: Tensor, item: Tensor | None) -> Tensor:
-        """Return half the mean squared length of the factors in a batch, of users and of items."""
-        items = self.item if item is None else self.item.index_select(0, item)
-        return (self.user.index_select(0, user).square().sum(-1).mean() + items.square().sum(-1).mean()) / 2
+        Returns:
+            Logits, shape [B], or [B, I] without items; and half the mean squared length of the factors used, of users and of items.
+        """
+        left, level = self.user.index_select(0, user), self.user_bias.index_select(0, user)
+        right = self.item if item is None else self.item.index_select(0, item)
+        penalty = (left.square().sum(-1).mean() + right.square().sum(-1).mean()) / 2
+        if item is None:
+            return torch.addmm(self.bias + self.item_bias, left, right.T) + level[:, None], penalty
+        return (left * right).sum(-1) + level + self.item_bias.index_select(0, item) + self.bias, penalty

@@ -103,6 +103,8 @@ def fit_ranker(
 def _build(model: Model | nn.Module, n_features: int) -> nn.Module:
     if isinstance(model, nn.Module):
         return copy.deepcopy(model)
+    if isinstance(model, type):
+        raise ConfigError(f"model must be an object, not a class: write {model.__name__}(...).")
     if not isinstance(model, Model):
         raise ConfigError(f"model must be settings with build(n_features), e.g. ultr.models.Linear(), or a torch module, not {model!r}.")
     return model.build(n_features)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -35,6 +35,8 @@ class EstimatedCurve:
     theta: np.ndarray
     pairs: pd.DataFrame
     by: str
+
+    relative: ClassVar[bool] = True  # known up to one factor: `off_policy_value` says so
 
     def __repr__(self) -> str:
         return f"EstimatedCurve([{', '.join(f'{value:.3g}' for value in self.theta)}], by={self.by!r})"

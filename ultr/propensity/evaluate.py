@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ultr.click_models.fitted import FittedClickModel
+from ultr.click_models.position_based import PositionBased
+from ultr.data.checks import require
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource
 from ultr.errors import PropensityError
@@ -34,11 +37,15 @@ AnyPropensity = PropensityModel | PropensityEstimator | str | np.ndarray | Seque
 
 
 def as_propensity(model: AnyPropensity) -> PropensityModel:
-    """Return the propensity model behind a function or module (itself), a column's name, or an array by position.
+    """Return the propensity model behind a function or module (itself), a column's name, an array, or a position-based click model.
 
     Raises:
         PropensityError: it is none of these, an estimator that was not fitted, or the array is outside (0, 1].
     """
+    if isinstance(model, FittedClickModel) and model.propensity is not None:
+        return ByPosition.relative(model.propensity)
+    if isinstance(model, PositionBased):
+        return ByPosition(model.examination)
     if isinstance(model, type):
         raise PropensityError(
             f"A propensity is an object, not a class: write {model.__name__}(...); in TOML a table with type and settings."
@@ -57,14 +64,16 @@ def as_propensity(model: AnyPropensity) -> PropensityModel:
         if isinstance(error, PropensityError):
             raise
         raise PropensityError(
-            f"A propensity is a function of a batch, an array by position, or a column's name, not {type(model).__name__}."
+            "A propensity is a function of a batch, an array by position, a column's name, a PositionBased click model, or an"
+            f" estimator such as Harvested(), not {type(model).__name__}."
         ) from error
 
 
 def estimated(source: LogSource, model: AnyPropensity, *, seed: int = 0) -> AnyPropensity:
     """Return the model; an estimator of propensities is first fitted to the log."""
     if isinstance(model, PropensityEstimator) and not callable(model):
-        return model.fit(source, seed=seed)
+        fitted = model.fit(source, seed=seed)
+        return fitted.model if isinstance(fitted, FittedClickModel) and isinstance(fitted.model, PositionBased) else fitted
     return model
 
 
@@ -85,6 +94,9 @@ def propensities(log: ClickLog, model: AnyPropensity, device: str = "cpu", *, se
         PropensityError: it returns another shape than [B, L], or a value outside (0, 1]; the message says where.
     """
     function = as_propensity(estimated(log, model, seed=seed))
+    if isinstance(function, Column):
+        hint = "Give propensity= an array by position, a function of a batch, or an estimator of propensities such as Harvested()."
+        require(log.columns, function.name, by="The propensity", hint=hint)
     if isinstance(function, torch.nn.Module):
         function = copy.deepcopy(function).to(device).eval()
     out = np.empty(log.n_rows, dtype=np.float32)

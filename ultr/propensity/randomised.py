@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource
+from ultr.diagnostics import identifiability
+from ultr.errors import IdentifiabilityWarning
 from ultr.propensity.curve import EstimatedCurve, warn_missing
 from ultr.propensity.tables import Rows, check_any_click, pieces, rows_of
 
@@ -47,7 +50,8 @@ class Randomised:
             seed: Without effect: nothing is drawn.
 
         Warns:
-            IdentifiabilityWarning: a position never stood on a page with the first one; its propensity is NaN.
+            IdentifiabilityWarning: a position never stood on a page with the first one; its propensity is NaN. Or no item ever changed its
+                position, so that the order was not random.
             UltrWarning: a position was never clicked, or the first one was not; the propensity is NaN.
 
         Raises:
@@ -59,6 +63,14 @@ class Randomised:
             sums.add(chunk, rows)
             any_click = any_click or bool(rows.clicks.any())
         check_any_click(np.array([any_click]), self.label, _BY)
+        found = identifiability(source)
+        if found.swapped == 0:
+            warnings.warn(
+                f"{_BY}: none of {found.pairs:,} items ever changed its position, so these pages were not in random order: the curve holds"
+                " relevance as well.",
+                IdentifiabilityWarning,
+                stacklevel=2,
+            )
         return sums.curve()
 
 

@@ -69,6 +69,7 @@ class FittedTower(nn.Module):
     """
 
     known: Tensor
+    relative = True  # known up to one factor: `off_policy_value` says so
 
     def __init__(self, network: TowerNetwork, columns: tuple[str, ...], of_page: tuple[str, ...], known: np.ndarray) -> None:
         super().__init__()

@@ -21,6 +21,8 @@ from ultr.models.weighted_clicks import WeightedClicks
 from ultr.propensity.evaluate import by_position
 from ultr.training.labels import labels_of
 
+_HARDLY = 1e-3  # P(examined) below which no weight is worth anything
+
 
 @dataclass(frozen=True, kw_only=True)
 class CascadeIPS(WeightedClicks):
@@ -66,7 +68,7 @@ class CascadeIPS(WeightedClicks):
         """Fit a click model where none is given, then a ranker.
 
         Warns:
-            UltrWarning: some rows cannot have been examined after the clicks above them; they lose relevance. Or see
+            UltrWarning: some rows can hardly have been examined after the clicks above them; they lose relevance. Or see
                 `ultr.click_models.fit`.
 
         Raises:
@@ -90,10 +92,11 @@ class CascadeIPS(WeightedClicks):
             rows_are(log.offsets),
             examined,
         )
-        if self.given_clicks and unseen.any():
+        hardly = examined < _HARDLY
+        if self.given_clicks and hardly.any():
             warnings.warn(
-                f"CascadeIPS: under the click model {unseen.mean():.1%} of the rows cannot have been examined after the clicks above. They"
-                " lose relevance that no weight gives back: set given_clicks=False, or choose a law whose users may go on.",
+                f"CascadeIPS: under the click model {hardly.mean():.1%} of the rows can hardly have been examined after the clicks above."
+                " They lose relevance that no weight gives back: set given_clicks=False, or choose a law whose users may go on.",
                 UltrWarning,
                 stacklevel=3,
             )
