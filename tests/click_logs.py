@@ -32,10 +32,10 @@ every_law = pytest.mark.parametrize("law", [*LEARNT, *COUNTED, MIXED], ids=lambd
 
 
 def fit(law, log, **settings):
-    """Fit, without a word about how far it came or what a cascade rules out."""
+    """Fit with a prior of (1, 1), without a word about how far it came or what a cascade rules out."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UltrWarning)
-        return click_models.fit(law, log, **settings)
+        return click_models.fit(law, log, **{"prior": (1.0, 1.0), **settings})
 
 
 def pages_log(clicks, items=None, query=None, **columns):

@@ -47,7 +47,7 @@ def test_cascade_by_hand():
     """Rows down to the first click are examined: item 0 clicked 2 of 3 times, item 1 once of 2, item 2 never seen again."""
     log = pages_log([[1, 0, 0], [0, 1, 0], [1, 1, 0]])
     with pytest.warns(UltrWarning, match=r"rules out more than one click a page: 1 of 3 pages"):
-        fitted = click_models.fit(Cascade, log)
+        fitted = click_models.fit(Cascade, log, prior=(1, 1))
     np.testing.assert_allclose(fitted.table["attraction"], [(2 + 1) / (3 + 2), (1 + 1) / (1 + 2), 1 / 2])
     np.testing.assert_allclose(fitted.log_likelihood(log)[2], -np.inf)
     assert fitted.converged

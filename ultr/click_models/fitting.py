@@ -29,7 +29,7 @@ def fit(
     max_iter: int = 1000,
     tol: float = 1e-7,
     query: str | None = "query",
-    prior: Sequence[float] = (1.0, 1.0),
+    prior: Sequence[float] = (0.25, 0.75),
     progress: bool = False,
 ) -> FittedClickModel:
     """Fit a click model to a log by expectation maximisation: the law's parameters, and an attraction for each (query, item).

@@ -38,7 +38,7 @@ class ClickModelRanker:
     max_iter: int = 1000
     tol: float = 1e-7
     query: str | None = "query"
-    prior: Sequence[float] = (1.0, 1.0)
+    prior: Sequence[float] = (0.25, 0.75)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedClickModel:
         """Fit the click model. Nothing is drawn, so the seed changes nothing.
