@@ -46,7 +46,7 @@ def clicks_log() -> ultr.ClickLog:
 def ours(log: ultr.ClickLog, epochs: int) -> float:
     """CPU seconds of a fit of some epochs."""
     steps = epochs * -(-CLICKS // SIZE)
-    training = ultr.Training(steps=steps, batch_pages=SIZE, learning_rate=0.01, validation=0.0, check_every=steps)
+    training = ultr.Training(steps=steps, batch_pages=SIZE, learning_rate=0.01, gradient_clip=None, validation=0.0, check_every=steps)
     start = time.process_time()
     RelMF(factors=FACTORS, unlabelled=1, training=training).fit(log, seed=0)
     return time.process_time() - start

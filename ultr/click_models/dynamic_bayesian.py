@@ -48,7 +48,7 @@ class DynamicBayesian(ChainLaw):
     @classmethod
     def _counted(cls, law: ClickModel | None, counts: ChainCounts, prior: Prior) -> State:
         start = cls(_START) if law is None else law
-        return State(start, prior.rate(counts.clicks, counts.examined), prior.rate(counts.asked - counts.went_on, counts.asked))
+        return State(start, prior.rate(counts.clicks, counts.examined), prior.even.rate(counts.asked - counts.went_on, counts.asked))
 
     def _maximised(self, counts: ChainCounts, state: State) -> Expected:
         """Who stopped after a click was satisfied with probability s / (1 - gamma (1 - s)); all others were asked for patience."""

@@ -30,7 +30,7 @@ class FittedClickModel:
         rates: What each rate belongs to.
         attractions: P(click | examined), shape [U].
         satisfactions: P(satisfied | clicked), shape [U]; None where the law knows none.
-        prior: Clicks and skips seen beforehand.
+        prior: Clicks and skips seen beforehand by each attraction; satisfactions have seen as much, half of it clicks.
         log_likelihoods: Of the training log, nats, at the start and after each step, shape [T + 1].
         objectives: The same plus the logarithm of the prior: what learning raises, shape [T + 1].
         converged: Whether the last step gained less than `tol`.
@@ -82,11 +82,11 @@ class FittedClickModel:
         Raises:
             LogError: the page column with the query is missing.
         """
-        return self._of_rows(self.attractions, log)
+        return self._of_rows(self.attractions, self.prior[0] / sum(self.prior), log)
 
     def satisfaction(self, log: ClickLog) -> np.ndarray | None:
         """Return P(satisfied | clicked) of each row, shape [N], like `attraction`; None where the law knows none."""
-        return None if self.satisfactions is None else self._of_rows(self.satisfactions, log)
+        return None if self.satisfactions is None else self._of_rows(self.satisfactions, 0.5, log)
 
     def click_probability(self, log: ClickLog, *, given_clicks: bool = True) -> np.ndarray:
         """Return P(click) of each row, shape [N].
@@ -134,8 +134,8 @@ class FittedClickModel:
     def _rates(self, log: ClickLog) -> tuple[np.ndarray, np.ndarray | None]:
         return self.attraction(log), self.satisfaction(log)
 
-    def _of_rows(self, values: np.ndarray, log: ClickLog) -> np.ndarray:
-        mean, number = self.prior[0] / sum(self.prior), self.rates.find(log, "FittedClickModel")
+    def _of_rows(self, values: np.ndarray, mean: float, log: ClickLog) -> np.ndarray:
+        number = self.rates.find(log, "FittedClickModel")
         if len(number) and (number < 0).all():
             warnings.warn(
                 f"FittedClickModel: none of these {len(number)} rows shows a (query, item) that was in the log of the fit:"

@@ -49,8 +49,8 @@ def fit(
             what the papers on DCM and SDBN estimate; it is not the most likely value, since users also stop without a click.
         tol: Smallest gain of a step, nats a row; learning ends below it.
         query: Page column with the query; None where items attract alike whatever the query.
-        prior: Clicks and skips that each attraction and satisfaction has seen beforehand, both above 0: what a pair that was never shown
-            gets is clicks / (clicks + skips), and rare pairs stay near it.
+        prior: Clicks and skips that each attraction has seen beforehand, both above 0: what a pair that was never shown gets is
+            clicks / (clicks + skips), and rare pairs stay near it. Satisfactions have seen as much, half of it satisfied.
         progress: Show a progress bar on stderr.
 
     Returns:

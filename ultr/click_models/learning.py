@@ -120,7 +120,7 @@ class Learner(ABC):
 
 @dataclass(frozen=True)
 class Prior:
-    """A Beta prior on attractions and satisfactions, as clicks and skips seen beforehand, both above 0."""
+    """A Beta prior on attractions, as clicks and skips seen beforehand, both above 0."""
 
     clicks: float
     skips: float
@@ -129,6 +129,11 @@ class Prior:
     def mean(self) -> float:
         """What is expected where nothing was seen."""
         return self.clicks / (self.clicks + self.skips)
+
+    @property
+    def even(self) -> Prior:
+        """As much seen, half of it clicks: the prior of satisfactions, of which the click rate says nothing."""
+        return Prior((self.clicks + self.skips) / 2, (self.clicks + self.skips) / 2)
 
     def rate(self, seen: np.ndarray, tried: np.ndarray) -> np.ndarray:
         """Return the most likely rates, in (0, 1)."""
@@ -181,11 +186,12 @@ def learn(learner: Learner, state: State, prior: Prior, n_rows: float, max_iter:
     for step in _steps(max_iter + 1, progress):
         expected = learner.expect(state)
         likelihoods.append(expected.log_likelihood)
-        objectives.append(expected.log_likelihood + prior.log_density(state.attraction) + prior.log_density(state.satisfaction))
+        objectives.append(expected.log_likelihood + prior.log_density(state.attraction) + prior.even.log_density(state.satisfaction))
         converged = step > 0 and objectives[-1] - objectives[-2] < tol * n_rows
         if converged or step == max_iter:
             break
-        satisfaction = None if expected.satisfied is None or expected.judged is None else prior.rate(expected.satisfied, expected.judged)
+        satisfied, judged = expected.satisfied, expected.judged
+        satisfaction = None if satisfied is None or judged is None else prior.even.rate(satisfied, judged)
         state = State(expected.law, prior.rate(expected.attracted, expected.tried), satisfaction)
     return Learned(state, np.array(likelihoods), np.array(objectives), converged)
 

@@ -28,7 +28,7 @@ class SimplifiedDynamicBayesian(ChainLaw):
 
     @classmethod
     def _counted(cls, law: ClickModel | None, counts: ChainCounts, prior: Prior) -> State:
-        return State(cls(), prior.rate(counts.clicks, counts.examined), prior.rate(counts.asked - counts.went_on, counts.asked))
+        return State(cls(), prior.rate(counts.clicks, counts.examined), prior.even.rate(counts.asked - counts.went_on, counts.asked))
 
     def _maximised(self, counts: ChainCounts, state: State) -> Expected:
         return Expected(self, counts.clicks, counts.examined, satisfied=counts.asked - counts.went_on, judged=counts.asked)

@@ -143,11 +143,11 @@ class DrawnBatches:
 
     def __iter__(self) -> Iterator[tuple[PairBatch, Tensor]]:
         for pairs in np.array_split(self._rng.permutation(len(self._feedback)), self._n_batches):
-            yield self._of(pairs)
+            yield self._of(np.sort(pairs))  # in order: factors that lie together are read together
 
     def _of(self, pairs: np.ndarray) -> tuple[PairBatch, Tensor]:
         feedback, n_items = self._feedback, self._feedback.n_items
-        drawn = self._rng.integers(feedback.n_pairs, size=len(pairs) * self._unlabelled)
+        drawn = np.sort(self._rng.integers(feedback.n_pairs, size=len(pairs) * self._unlabelled))
         at = np.minimum(np.searchsorted(self._keys, drawn), len(self._keys) - 1)
         drawn = drawn[self._keys[at] != drawn]
         key = np.concatenate([self._keys[pairs], drawn])

@@ -28,7 +28,7 @@ class ClickModelRanker:
         max_iter: Most steps of expectation maximisation.
         tol: Smallest gain of a step, nats a row.
         query: Page column with the query; None where items attract alike whatever the query.
-        prior: Clicks and skips seen beforehand by every attraction and satisfaction.
+        prior: Clicks and skips seen beforehand by every attraction; see `ultr.click_models.fit`.
 
     Source:
         Chuklin, Markov and de Rijke (2015), Click Models for Web Search, doi:10.2200/S00654ED1V01Y201507ICR043.
