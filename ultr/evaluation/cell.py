@@ -108,10 +108,10 @@ def forget_training_log() -> None:
 def run_cell(plan: Plan, which: tuple[str, int]) -> Cell:
     """Fit one estimator with one seed and judge it on every test set; warnings are kept, not shown."""
     name, seed = which
-    log = plan.training_log(seed)
     with warnings.catch_warnings(record=True) as caught:
         for category in (UserWarning, RuntimeWarning):
             warnings.simplefilter("always", category)
+        log = plan.training_log(seed)
         start = time.perf_counter()
         fitted = plan.estimators[name].fit(log, seed=seed)
         seconds = time.perf_counter() - start
