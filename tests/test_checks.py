@@ -6,10 +6,11 @@ import pytest
 import simulators
 import ultr
 from ultr.data.checks import within
-from ultr.errors import ConfigError, PropensityError
-from ultr.estimators import DLA, IPS, WMF, AffineCorrection, PairDebias, RelMF, TwoTower, UnbiasedLambdaMART
+from ultr.errors import ConfigError, LogError, PropensityError
+from ultr.estimators import DLA, IPS, WMF, AffineCorrection, Naive, PairDebias, RelMF, TwoTower, UnbiasedLambdaMART
 from ultr.models import MLP, SetTransformer
 from ultr.propensity import Popularity, PowerLaw, Tower
+from ultr.testing import tiny_log
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,28 @@ def test_an_interval_holds_numbers_alone(value, interval, inside):
 def test_text_for_a_number_is_refused_with_the_setting(make):
     with pytest.raises((ConfigError, PropensityError), match=r"must be|is a|is the"):
         make()
+
+
+@pytest.mark.parametrize("wrong", ["log", None, 3])
+def test_what_is_no_log_is_said_to_be_none(wrong):
+    log = tiny_log()
+    ranker, law = Naive(training=ultr.Training(steps=2)).fit(log), ultr.click_models.fit(ultr.click_models.RankRate, log)
+    for call in (ranker.score_log, ranker.rank, law.score_log, IPS().fit, lambda x: ultr.click_models.fit(ultr.click_models.RankRate, x)):
+        with pytest.raises(LogError, match=f"is needed, not {type(wrong).__name__}"):
+            call(wrong)
+    with pytest.raises(LogError, match="as_log"):
+        ranker.rank(ultr.synthetic_ranking(3, 4, 3))
+
+
+def test_what_cannot_be_judged_or_run_is_said_so():
+    log = tiny_log()
+    metrics = {"ndcg": ultr.metrics.NDCG()}
+    with pytest.raises(ConfigError, match=r"IPS has no apply.*fit it first"):
+        ultr.evaluate(IPS(), log, metrics)
+    with pytest.raises(ConfigError, match=r"EstimatedCurve has no apply.*a propensity goes into an estimator"):
+        ultr.evaluate(ultr.propensity.Randomised().fit(log), log, metrics)
+    comparison = ultr.Comparison(log, log, estimators={"a": Naive(), "b": IPS()}, metrics=metrics, seeds=range(2), baseline="a")
+    with pytest.raises(ConfigError, match="engine must be an object"):
+        comparison.run(engine=2)
+    with pytest.raises(ConfigError, match=r"model must be an object, not a class: write MLP\("):
+        IPS(model=ultr.models.MLP).fit(log)

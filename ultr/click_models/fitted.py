@@ -14,6 +14,7 @@ from ultr.click_models import on_logs
 from ultr.click_models.base import ClickModel
 from ultr.click_models.rates import Rates
 from ultr.data.log import ClickLog
+from ultr.data.source import need_log
 from ultr.errors import UltrWarning
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class FittedClickModel:
         return self.attraction(log), self.satisfaction(log)
 
     def _of_rows(self, values: np.ndarray, mean: float, log: ClickLog) -> np.ndarray:
-        number = self.rates.find(log, "FittedClickModel")
+        number = self.rates.find(need_log(log), "FittedClickModel")
         if len(number) and (number < 0).all():
             warnings.warn(
                 f"FittedClickModel: none of these {len(number)} rows shows a (query, item) that was in the log of the fit:"

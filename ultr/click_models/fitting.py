@@ -14,6 +14,7 @@ from ultr.click_models.mixture import Mixture
 from ultr.click_models.rates import Rates
 from ultr.data.counts import Pairs
 from ultr.data.parquet import ParquetLog
+from ultr.data.source import need_source
 from ultr.errors import ConfigError, LogError, UltrWarning
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _read(learner: Learner, rates: Rates, log: LogSource, by: str) -> tuple[floa
     n_rows, n_clicks, width = 0.0, 0.0, 0
     if isinstance(log, ParquetLog):
         log = log.project([name for name in (*COLUMNS, rates.pairs.query_column) if name in log.column_names])
-    for chunk in log.chunks():
+    for chunk in need_source(log).chunks():
         if chunk.compressed and not learner.linear:
             raise LogError(
                 f"{by} needs every page by itself: which clicks came together is lost where a page stands for several (page column"

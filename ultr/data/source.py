@@ -51,14 +51,33 @@ def concat(logs: Sequence[ClickLog]) -> ClickLog:
 
 def gather(source: LogSource) -> ClickLog:
     """Return the whole source as one log in memory (the log itself where it is one)."""
-    if isinstance(source, ClickLog):
-        return source
+    return source if isinstance(source, ClickLog) else concat(list(need_source(source).chunks()))
+
+
+def need_source(source: object) -> LogSource:
+    """Return a log source as it is.
+
+    Raises:
+        LogError: it is something else.
+    """
     if not isinstance(source, LogSource):
+        hint = "a graded set becomes one by .as_log()" if hasattr(source, "as_log") else "make one with ultr.ClickLog.from_frame"
         raise LogError(
-            f"A ClickLog or another log source is needed, not {type(source).__name__}: make one with ultr.ClickLog.from_frame,"
-            " ultr.read_table or ultr.ParquetLog.open."
+            f"A ClickLog or another log source is needed, not {type(source).__name__}: {hint}, ultr.read_table or ultr.ParquetLog.open."
         )
-    return concat(list(source.chunks()))
+    return source
+
+
+def need_log(log: object) -> ClickLog:
+    """Return a log in memory as it is.
+
+    Raises:
+        LogError: it is something else.
+    """
+    if not isinstance(log, ClickLog):
+        hint = " A graded set becomes one by .as_log()." if hasattr(log, "as_log") else " A log on disk becomes one by .load()."
+        raise LogError(f"A ClickLog is needed, not {type(log).__name__}.{hint}")
+    return log
 
 
 @dataclass(frozen=True, eq=False)

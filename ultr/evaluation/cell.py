@@ -115,12 +115,6 @@ def run_cell(plan: Plan, which: tuple[str, int]) -> Cell:
         start = time.perf_counter()
         fitted = plan.estimators[name].fit(log, seed=seed)
         seconds = time.perf_counter() - start
-        if not callable(getattr(fitted, "apply", None)):
-            kind = type(plan.estimators[name]).__name__
-            raise ConfigError(
-                f"{name}: what {kind}.fit returns, {type(fitted).__name__}, has no apply(log), so it cannot be compared."
-                " A propensity goes into an estimator: IPS(propensity=...)."
-            )
         values = {
             (test, metric): scores for test, source in plan.tests.items() for metric, scores in judge(fitted, source, plan.metrics).items()
         }

@@ -90,6 +90,8 @@ class Comparison:
             ConfigError: the folder holds another comparison; the message says what differs.
             Exception: what the first failing cell raised, with the cell named. Finished cells are kept.
         """
+        if engine is not None and not isinstance(engine, Engine):
+            raise ConfigError(f"engine must be an object such as ultr.engine.Processes(2), not {engine!r}.")
         plan = Plan(self.train, self.tests, self.estimators, self.named_metrics, uuid.uuid4().hex)
         wanted = [(name, seed) for seed in self.seeds for name in self.estimators]  # seed by seed: its training log is built once
         try:

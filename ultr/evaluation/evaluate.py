@@ -55,8 +55,12 @@ def judge(fitted: Fitted, source: LogSource, metrics: Mapping[str, Metric]) -> d
     """Return every metric's values, float64: one a page, a session, or one for the whole log.
 
     Raises:
+        ConfigError: there is nothing to apply.
         ContractError: `apply` returns no log with the same pages, or a metric returns values of a wrong shape.
     """
+    if not callable(getattr(fitted, "apply", None)):
+        hint = "fit it first." if hasattr(fitted, "fit") else "a propensity goes into an estimator, IPS(propensity=...)."
+        raise ConfigError(f"{type(fitted).__name__} has no apply(log), so it cannot be judged: {hint}")
     pieces: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
     keep = [name for name in metrics if per(metrics[name]) == "log"]
     applied_chunks = []

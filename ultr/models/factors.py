@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ultr.data.checks import require
 from ultr.data.log import ClickLog
+from ultr.data.source import need_log
 from ultr.errors import LogError
 from ultr.training.batch import Batch
 from ultr.training.minimise import Curve
@@ -82,7 +83,7 @@ class FittedFactors:
         Raises:
             LogError: there is no page column `user`, or an item that was not fitted.
         """
-        require(log.page_columns, "user", by="Scoring", kind="page column")
+        require(need_log(log).page_columns, "user", by="Scoring", kind="page column")
         users = self._user_numbers(log.page_columns["user"])[log.page_of_row()]
         items = self._item_numbers(log)
         out = np.empty(log.n_rows, dtype=np.float32)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ultr.data.items import Items, features_of
 from ultr.data.log import ClickLog
+from ultr.data.source import need_log
 from ultr.errors import LogError
 from ultr.training.batch import Batch
 from ultr.training.minimise import Curve
@@ -66,7 +67,7 @@ class FittedRanker(ABC):
 
     def rank(self, log: ClickLog) -> ClickLog:
         """Return the log reranked by the scores; see `ClickLog.rerank`."""
-        return log.rerank(self.score_log(log))
+        return need_log(log).rerank(self.score_log(log))
 
     def apply(self, log: ClickLog) -> ClickLog:
         """Return the log reranked by the scores: what `evaluate` and `Comparison` call."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ultr.data.items import features_of
 from ultr.data.log import ClickLog
+from ultr.data.source import need_log
 from ultr.models.fitted import FittedRanker, score_items
 from ultr.models.network import Model, Scorer
 from ultr.training.batch import Batch
@@ -71,7 +72,7 @@ class NeuralRanker(FittedRanker):
         Raises:
             LogError: the items have no features, or not those that the ranker was fitted on.
         """
-        self.check_items(log.items)
+        self.check_items(need_log(log).items)
         return score_rows(self._exact, log)
 
     def save(self, path: str | Path) -> None:

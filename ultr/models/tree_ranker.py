@@ -14,6 +14,7 @@ from torch import Tensor
 from ultr.data.items import features_of
 from ultr.data.log import ClickLog
 from ultr.data.model_folder import digest_of, write_model
+from ultr.data.source import need_log
 from ultr.errors import FileError
 from ultr.models.files import describe_fit
 from ultr.models.fitted import FittedRanker, score_items
@@ -79,7 +80,7 @@ class TreeRanker(FittedRanker):
         Raises:
             LogError: the items have no features, or not those that the ranker was fitted on.
         """
-        self.check_items(log.items)
+        self.check_items(need_log(log).items)
         return score_items(self._predict, features_of(log.items, "Scoring"), log.columns["item"])
 
     def save(self, path: str | Path) -> None:
