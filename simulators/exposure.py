@@ -28,7 +28,8 @@ Rows = Literal["clicks", "exposed", "all"]
 
 BLOCK_USERS = 65_536  # users that share a generator: a slice of users is the same whatever is drawn beside it
 _CELLS = 1 << 22  # (user, item) pairs held at once
-_SAMPLE = 4_096  # users by which the level of exposure is set
+_SAMPLE = 64  # items a user by which the level of exposure is set, where not all pairs can be held
+_STEEPEST = 60  # largest power: .25 ** 60 is still a normal number in float32
 _FLOOR = 0.25  # of the exposure before the power
 
 
@@ -47,13 +48,13 @@ class MissingNotAtRandom:
     Args:
         n_users: At least 1.
         n_items: At least 1.
-        exposure_power: p, at least 0: how unevenly items are exposed; 0 exposes everything.
+        exposure_power: p, in [0, 60]: how unevenly items are exposed; 0 exposes everything.
         seed: Which world.
         rank: Length of the factors that tastes are made of, at least 1.
         self_selection: How far exposure follows the user's own taste, at least 0.
         popularity: How far it follows the item's popularity, at least 0.
-        mean_exposure: Mean of theta, in (0, 1), held whatever the power: theta = min(1, c e^p). None leaves it to the power, which then
-            makes the log sparser as well as more uneven.
+        mean_exposure: Mean of theta, in (0, 1), held whatever the power: theta = min(1, c e^p). Exact up to 4 million pairs; in larger
+            worlds c is set by a sample of as many. None leaves it to the power, which then makes the log sparser as well as more uneven.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -77,7 +78,9 @@ class MissingNotAtRandom:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise ConfigError(f"MissingNotAtRandom: {name} must be a whole number of at least 1, not {value!r}.")
-        for name in ("exposure_power", "self_selection", "popularity"):
+        if not within(self.exposure_power, f"[0, {_STEEPEST}]"):
+            raise ConfigError(f"MissingNotAtRandom: exposure_power must be in [0, {_STEEPEST}], not {self.exposure_power!r}.")
+        for name in ("self_selection", "popularity"):
             if not within(getattr(self, name), "[0, inf)"):
                 raise ConfigError(f"MissingNotAtRandom: {name} must be at least 0, not {getattr(self, name)!r}.")
         if self.mean_exposure is not None and not within(self.mean_exposure, "(0, 1)"):
@@ -90,8 +93,7 @@ class MissingNotAtRandom:
         Raises:
             LogError: a user does not exist.
         """
-        taste, level = self._tastes(users)
-        return _sigmoid(taste + level + self._items.level - 1)
+        return _sigmoid(self._taste(users) + self._items.level - 1)
 
     def exposure(self, users: ArrayLike) -> np.ndarray:
         """Return theta = P(exposed) of all items for some users, in (0, 1], float64, shape [n, I].
@@ -99,7 +101,7 @@ class MissingNotAtRandom:
         Raises:
             LogError: a user does not exist.
         """
-        return np.minimum(1.0, self._factor * self._uneven(users))
+        return self._theta(users)
 
     def log(self, seed: int = 0, rows: Rows = "clicks") -> ClickLog:
         """Draw who saw and liked what, once.
@@ -167,38 +169,56 @@ class MissingNotAtRandom:
         rng = generator(self.seed, "items")
         return _ItemFactors(rng.normal(size=(self.n_items, self.rank)), rng.normal(size=self.n_items), rng.normal(size=self.n_items))
 
-    def _tastes(self, users: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Return a b of users and items [n, I], and the users' levels [n, 1]."""
+    def _own(self, users: ArrayLike) -> np.ndarray:
+        """Return level and factors of each user, shape [n, 1 + rank]."""
         users = np.asarray(users)
         if users.ndim != 1 or (len(users) and users.dtype.kind not in "iu"):
             raise LogError(f"users must be numbers of users, shape [n], not {users.dtype} of shape {users.shape}.")
         if len(users) and not (users.min() >= 0 and users.max() < self.n_users):
             raise LogError(f"users must be in 0..{self.n_users - 1}, but go from {users.min()} to {users.max()}.")
-        out = np.empty((len(users), self.rank + 1))
+        out = np.empty((len(users), 1 + self.rank))
         for block in np.unique(users // BLOCK_USERS):
             here = users // BLOCK_USERS == block
             size = min(BLOCK_USERS, self.n_users - block * BLOCK_USERS)
-            drawn = generator(self.seed, "users", int(block)).normal(size=(size, self.rank + 1))
+            drawn = generator(self.seed, "users", int(block)).normal(size=(size, 1 + self.rank))
             out[here] = drawn[users[here] - block * BLOCK_USERS]
-        return out[:, 1:] @ self._items.factors.T, out[:, :1]
+        return out
 
-    def _uneven(self, users: ArrayLike) -> np.ndarray:
-        """Return e^p, shape [n, I]."""
-        taste, level = self._tastes(users)
-        logit = self.self_selection * (taste + level) + self.popularity * self._items.popularity - 0.5
+    def _taste(self, users: ArrayLike, item: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Return a b + u of each user with all items [n, I], or with a row of items each [n, L].
+
+        Added up term by term: a matrix product rounds a user's numbers differently for other users beside it.
+        """
+        own, taste = self._own(users), np.zeros(1)
+        for k in range(self.rank):
+            taste = taste + own[:, k + 1, None] * self._items.factors[item, k]
+        return taste + own[:, :1]
+
+    def _uneven(self, users: ArrayLike, item: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Return e^p, shape [n, I] or [n, L]."""
+        logit = self.self_selection * self._taste(users, item) + self.popularity * self._items.popularity[item] - 0.5
         return (_FLOOR + (1 - _FLOOR) * _sigmoid(logit)) ** self.exposure_power
+
+    def _theta(self, users: ArrayLike, item: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Return min(1, c e^p), shape [n, I] or [n, L]."""
+        return np.minimum(1.0, self._factor * self._uneven(users, item))
 
     @cached_property
     def _factor(self) -> float:
-        """c, by which the mean of min(1, c e^p) over the first users is what it should be."""
+        """c, by which the mean of min(1, c e^p) is what it should be; it lies between that mean and the c that exposes everything."""
         if self.mean_exposure is None:
             return 1.0
-        uneven = self._uneven(np.arange(min(self.n_users, max(1, min(_SAMPLE, _CELLS // self.n_items)))))
-        low, high = 0.0, 1.0 / float(uneven.min())
+        if self.n_users * self.n_items <= _CELLS:
+            uneven = self._uneven(np.arange(self.n_users))
+        else:
+            users = np.arange(min(self.n_users, _CELLS // _SAMPLE))
+            items = generator(self.seed, "level of exposure").integers(self.n_items, size=(len(users), _SAMPLE))
+            uneven = self._uneven(users, items)
+        low, high = np.log(self.mean_exposure), -np.log(uneven.min())
         for _ in range(100):
             middle = (low + high) / 2
-            low, high = (middle, high) if np.minimum(1, middle * uneven).mean() < self.mean_exposure else (low, middle)
-        return high
+            low, high = (middle, high) if np.minimum(1, np.exp(middle) * uneven).mean() < self.mean_exposure else (low, middle)
+        return float(np.exp(high))
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +244,7 @@ class TrueExposure:
 
         mask = batch.mask.cpu().numpy()
         item = np.where(mask, batch.item.cpu().numpy(), 0)
-        theta = np.take_along_axis(self.world.exposure(batch.page("user").cpu().numpy()), item, axis=1)
+        theta = self.world._theta(batch.page("user").cpu().numpy(), item)
         return torch.from_numpy(np.where(mask, theta, 1.0).astype(np.float32)).to(batch.mask.device)
 
 
@@ -255,4 +275,5 @@ def _joined(chunks: list[ClickLog]) -> ClickLog:
 
 
 def _sigmoid(logit: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-logit))
+    with np.errstate(over="ignore"):  # an exponential beyond all numbers makes 0, as it should
+        return 1 / (1 + np.exp(-logit))

@@ -24,12 +24,10 @@ def sigmoid(x):
 
 def test_the_formulas_by_hand():
     world = MissingNotAtRandom(5, 4, exposure_power=2.0, self_selection=0.3, popularity=0.7, rank=2, seed=1)
-    items, (taste, level) = world._items, world._tastes(np.arange(5))
-    a = ultr.random.generator(1, "users", 0).normal(size=(5, 3))
-    np.testing.assert_allclose(taste, a[:, 1:] @ items.factors.T)
-    np.testing.assert_array_equal(level, a[:, :1])
-    np.testing.assert_allclose(world.relevance(np.arange(5)), sigmoid(taste + level + items.level - 1))
-    e = 0.25 + 0.75 * sigmoid(0.3 * (taste + level) + 0.7 * items.popularity - 0.5)
+    items, own = world._items, ultr.random.generator(1, "users", 0).normal(size=(5, 3))
+    taste = own[:, 1:] @ items.factors.T + own[:, :1]
+    np.testing.assert_allclose(world.relevance(np.arange(5)), sigmoid(taste + items.level - 1))
+    e = 0.25 + 0.75 * sigmoid(0.3 * taste + 0.7 * items.popularity - 0.5)
     np.testing.assert_allclose(world.exposure(np.arange(5)), e**2)
     np.testing.assert_array_equal(world.exposure([4, 1]), world.exposure(np.arange(5))[[4, 1]])
 
@@ -38,32 +36,46 @@ def test_no_power_exposes_everything_and_more_power_less():
     assert (dataclasses.replace(WORLD, exposure_power=0).exposure(USERS) == 1).all()
     means = [dataclasses.replace(WORLD, exposure_power=p).exposure(USERS).mean() for p in (0.5, 1, 2, 4, 50)]
     assert (np.diff(means) < 0).all()
-    assert dataclasses.replace(WORLD, exposure_power=50).exposure(USERS).min() > 0
+    assert dataclasses.replace(WORLD, exposure_power=60).exposure(USERS).astype(np.float32).min() > 0
 
 
 @pytest.mark.parametrize("level", [0.1, 0.35, 0.9])
 def test_the_mean_exposure_is_held_whatever_the_power(level):
-    for power in (0, 0.5, 1, 4):
+    for power in (0, 0.5, 1, 4, 60):
         theta = dataclasses.replace(WORLD, exposure_power=power, mean_exposure=level).exposure(USERS)
         assert theta.mean() == pytest.approx(level, abs=1e-9)
         assert theta.max() <= 1
 
 
-def largest_z(theta_of):
-    """Largest |z| over the cells, clicks of 4,000 draws against theta gamma."""
-    n = 4000
+def test_the_mean_exposure_of_a_world_too_large_to_hold_is_set_by_a_sample(monkeypatch):
+    world = MissingNotAtRandom(3000, 500, exposure_power=4, mean_exposure=0.35, seed=2)
+    exact = world._factor
+    monkeypatch.setattr(exposure, "_CELLS", 3000 * 64)
+    assert 0 < abs(dataclasses.replace(world)._factor / exact - 1) < 0.05  # 15 standard errors: 0.3% over 30 seeds
+
+
+@pytest.mark.parametrize("strength", [{"self_selection": 1e4}, {"popularity": 1e4}])
+def test_the_strongest_selection_leaves_the_floor_and_warns_of_nothing(strength):
+    with np.errstate(all="raise", under="ignore"):
+        theta = dataclasses.replace(WORLD, **strength).exposure(USERS)
+    assert theta.min() == 0.25
+    assert theta.max() == 1
+
+
+@pytest.fixture(scope="module")
+def clicks_of_4000_draws():
     count = np.zeros((30, 8))
-    for seed in range(n):
+    for seed in range(4000):
         log = WORLD.log(seed=seed)
         count[log.page_columns["user"][log.page_of_row()], log.columns["item"]] += 1
-    p = theta_of(WORLD) * WORLD.relevance(USERS)
-    return np.abs((count - n * p) / np.sqrt(n * p * (1 - p))).max()
+    return count
 
 
-def test_pairs_are_clicked_as_often_as_exposure_times_relevance_and_the_test_sees_five_percent():
-    bound = scipy.stats.norm.isf(FALSE_ALARM / 2 / 240)
-    assert largest_z(lambda world: world.exposure(USERS)) < bound
-    assert largest_z(lambda world: 0.95 * world.exposure(USERS)) > bound
+@pytest.mark.parametrize(("share", "agrees"), [(1.0, True), (0.9, False)])
+def test_pairs_are_clicked_as_often_as_exposure_times_relevance_and_the_test_sees_ten_percent(clicks_of_4000_draws, share, agrees):
+    binomial = scipy.stats.binom(4000, share * WORLD.exposure(USERS) * WORLD.relevance(USERS))
+    tail = np.minimum(binomial.cdf(clicks_of_4000_draws), binomial.sf(clicks_of_4000_draws - 1))  # exact: rare pairs are far from normal
+    assert (2 * 240 * tail.min() > FALSE_ALARM) == agrees
 
 
 def test_the_three_kinds_of_rows_tell_of_the_same_draw():
@@ -80,6 +92,13 @@ def test_the_three_kinds_of_rows_tell_of_the_same_draw():
     assert (everything.columns["click"] <= everything.columns["exposed"]).all()
     assert len(clicks.items) == 8
     assert (clicks.lengths == 0).any()  # users without a click have a page too
+
+
+def test_a_user_is_the_same_to_the_bit_whoever_is_asked_for_beside_it():
+    world = MissingNotAtRandom(200, 300, rank=8, seed=1)
+    everyone = world.exposure(np.arange(200))
+    for users in ([7], [150, 7], np.arange(190, 200)):
+        np.testing.assert_array_equal(world.exposure(users), everyone[users])
 
 
 def test_a_seed_is_a_draw_and_blocks_and_pieces_change_nothing(monkeypatch, tmp_path):
@@ -100,6 +119,14 @@ def test_a_seed_is_a_draw_and_blocks_and_pieces_change_nothing(monkeypatch, tmp_
     assert not np.allclose(blocks.relevance([25]), relevance[25])
 
 
+def test_the_truth_is_computed_for_the_pairs_of_a_batch_alone(monkeypatch):
+    monkeypatch.setattr(MissingNotAtRandom, "exposure", None)  # all items of a batch's users would not fit a large catalogue
+    world = MissingNotAtRandom(10**6, 20_000, seed=1)
+    batch = ultr.Batch(ultr.ClickLog([0, 2, 3], {"item": [19_999, 4, 7]}, {"user": [999_999, 3]}))
+    np.testing.assert_allclose(world.propensity(batch).numpy()[0], world._theta([999_999])[0, [19_999, 4]], rtol=1e-6)
+    assert world.propensity(batch).shape == (2, 2)
+
+
 def test_the_truth_is_a_propensity_for_any_pairs():
     everything = WORLD.log(rows="all")
     np.testing.assert_allclose(propensities(everything, WORLD.propensity), everything.columns["propensity"], rtol=1e-6)
@@ -114,7 +141,8 @@ def test_the_truth_is_a_propensity_for_any_pairs():
     [
         (lambda: MissingNotAtRandom(0, 5), ConfigError, "n_users must be a whole number of at least 1"),
         (lambda: MissingNotAtRandom(5, 2.5), ConfigError, "n_items must be a whole number"),
-        (lambda: MissingNotAtRandom(5, 5, exposure_power=-1), ConfigError, "exposure_power must be at least 0"),
+        (lambda: MissingNotAtRandom(5, 5, exposure_power=-1), ConfigError, r"exposure_power must be in \[0, 60\]"),
+        (lambda: MissingNotAtRandom(5, 5, exposure_power=61), ConfigError, r"exposure_power must be in \[0, 60\]"),
         (lambda: MissingNotAtRandom(5, 5, popularity="1"), ConfigError, "popularity must be at least 0"),
         (lambda: MissingNotAtRandom(5, 5, mean_exposure=1.0), ConfigError, r"mean_exposure must be in \(0, 1\)"),
         (lambda: MissingNotAtRandom(5, 5, seed=-1), ValueError, "seed must be a non-negative integer"),

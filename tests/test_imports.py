@@ -25,7 +25,7 @@ PROMISED = {
     "ultr.click_models": "ClickModel PositionBased TrustBias Cascade DependentClick SimplifiedDynamicBayesian DynamicBayesian ClickChain"
     " UserBrowsing Mixture GlobalRate RankRate ItemRate ItemRankRate",
     "ultr.estimators": "Naive IPS DLA Oracle UnbiasedLambdaMART AffineCorrection PolicyAware DoublyRobust CascadeIPS"
-    " RegressionEM TwoTower PairDebias WMF RelMF",
+    " RegressionEM TwoTower PairDebias WMF RelMF BPR UBPR",
     "ultr.evaluation": "effective_sample_size identifiability overlap off_policy_value",
     "ultr.metrics": "NDCG DCG ERR AveragePrecision ReciprocalRank Precision Recall AverageRelevantPosition RBP"
     " auc group_auc log_loss calibration_ratio expected_calibration_error",

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "AffineCorrection": "ranking.affine_correction",
+        "BPR": "implicit.bpr",
         "CascadeIPS": "ranking.cascade_ips",
         "ClickModelRanker": "ranking.click_model",
         "DLA": "ranking.dla",
@@ -18,6 +19,7 @@ __getattr__, __dir__, __all__ = attach(
         "RelMF": "implicit.rel_mf",
         "RegressionEM": "ranking.regression_em",
         "TwoTower": "ranking.two_tower",
+        "UBPR": "implicit.ubpr",
         "UnbiasedLambdaMART": "ranking.unbiased_lambdamart",
         "WMF": "implicit.wmf",
     },

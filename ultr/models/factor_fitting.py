@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ultr.data.log import ClickLog
-from ultr.errors import ConfigError
+from ultr.errors import ConfigError, LogError
 from ultr.models.factor_network import FactorNetwork
 from ultr.models.factors import FittedFactors
 from ultr.random import generator
@@ -19,6 +19,7 @@ from ultr.training.minimise import Curve, minimise
 from ultr.training.pair_batches import DrawnBatches, HeldOut, PairBatch, UserBatches
 from ultr.training.seeding import seeded_torch
 from ultr.training.settings import Training
+from ultr.training.triple_batches import TripleBatch, TripleBatches
 
 CellLoss = Callable[[Tensor, PairBatch], Tensor]  # logits and batch -> loss of each pair, in the shape of the logits
 Batches = Iterable[tuple[PairBatch, Tensor]]
@@ -34,6 +35,12 @@ def check_factors(by: str, factors: int, unlabelled: int | None) -> None:
     for name, value in (("factors", factors), ("unlabelled", unlabelled)):
         if (value is not None or name == "factors") and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ConfigError(f"{by}: {name} must be a whole number of at least 1, not {value!r}.")
+
+
+def check_one_weight_decay(by: str, training: Training) -> None:
+    """Raise ConfigError where there are several to choose from."""
+    if len(training.weight_decays) > 1:
+        raise ConfigError(f"{by}: give one weight_decay, not {training.weight_decay!r}; compare several estimators to choose.")
 
 
 def fit_factors(
@@ -68,8 +75,7 @@ def fit_factors(
     Raises:
         ConfigError: there are several weight decays, or the device cannot be used.
     """
-    if len(training.weight_decays) > 1:
-        raise ConfigError(f"{by}: give one weight_decay, not {training.weight_decay!r}; compare several estimators to choose.")
+    check_one_weight_decay(by, training)
     device, held_out = training.usable_device(), HeldOut(training.validation, feedback.n_items, seed) if training.validation else None
 
     def batches(*stream: str) -> UserBatches | DrawnBatches:
@@ -99,6 +105,66 @@ def fit_factors(
         plain = replace(training, weight_decay=0.0)  # it is in the loss
         curve = minimise([network], batches("pairs"), objective, validate if held_out else None, plain)
     return _fitted(network.cpu(), log, feedback, replace(curve, weight_decay=training.weight_decays[0]), by)
+
+
+def fit_order(
+    log: ClickLog,
+    feedback: Feedback,
+    target: np.ndarray,
+    loss: Callable[[Tensor, TripleBatch], Tensor],
+    *,
+    by: str,
+    factors: int,
+    others: int,
+    training: Training,
+    seed: int,
+) -> FittedFactors:
+    """Fit factors to the order of the items of each user.
+
+    Args:
+        log: Where the items come from.
+        feedback: The labelled pairs of the log.
+        target: What stands in the place of each label, shape [n].
+        loss: Loss of each triple from the difference of its two logits, shape [B].
+        by: Name of the estimator.
+        factors: Length of the factors.
+        others: Items drawn beside each labelled pair; `batch_pages` labelled pairs make a step.
+        training: Settings of the loop. `validation` is a share of the labelled pairs; each look draws the same items beside them.
+        seed: Initial factors, batches, drawn items, and which pairs are held out.
+
+    Raises:
+        ConfigError: there are several weight decays, or the device cannot be used.
+        LogError: there is a single item, or no pair to train on.
+    """
+    check_one_weight_decay(by, training)
+    if feedback.n_items < 2:
+        raise LogError(f"{by} compares items, but the log has one.")
+    device = training.usable_device()
+
+    held = np.zeros(len(feedback), dtype=bool)
+    if training.validation:
+        held = HeldOut(training.validation, feedback.n_items, seed).pairs(feedback.user, feedback.item)
+    if held.all():
+        raise LogError(f"{by} has nothing to learn from: all {len(feedback)} labelled pairs are held out. Lower validation.")
+
+    def batches(chosen: np.ndarray, stream: str) -> TripleBatches:
+        return TripleBatches(feedback, target, np.flatnonzero(chosen), others, training.batch_pages, generator(seed, stream), device)
+
+    def validate() -> float:
+        return _mean((objective(batch)[1], weight) for batch, weight in batches(held, "held-out triples"))
+
+    def objective(batch: TripleBatch) -> tuple[Tensor, Tensor]:
+        first, penalty = network(batch.user, batch.item)
+        second, other_penalty = network(batch.user, batch.other)
+        fitted = loss(first - second, batch)
+        return fitted + training.weight_decays[0] * (penalty + other_penalty) / 2, fitted
+
+    with seeded_torch(seed, "factors", device=device):
+        network = FactorNetwork(len(feedback.users), feedback.n_items, factors, 0.0).to(device)
+        plain = replace(training, weight_decay=0.0)  # it is in the loss
+        curve = minimise([network], batches(~held, "triples"), objective, validate if held.any() else None, plain)
+    curve = replace(curve, weight_decay=training.weight_decays[0])
+    return replace(_fitted(network.cpu(), log, feedback, curve, by), probability=False)
 
 
 def _mean(parts: Iterable[tuple[Tensor, Tensor]]) -> float:
