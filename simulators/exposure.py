@@ -111,8 +111,8 @@ class MissingNotAtRandom:
             rows: "clicks" lists the clicked pairs, "exposed" also those that were seen and not clicked, "all" every pair.
 
         Returns:
-            One page a user, in the order of the users, empty ones too; page column user. Columns item, position (in the order of the items:
-            it means nothing), click, and the truth beside it: relevance = P(click | exposed), propensity = P(exposed), exposed (0 or 1).
+            One page a user, in the order of the users, empty ones too; page column user. Columns item, click, and the truth beside it:
+            relevance = P(click | exposed), propensity = P(exposed), exposed (0 or 1). There are no positions: nothing was shown in order.
             `log.items` holds all items.
         """
         return _joined(list(self._chunks(seed, rows)))
@@ -146,9 +146,8 @@ class MissingNotAtRandom:
         listed = {"clicks": click, "exposed": exposed, "all": np.ones_like(click)}[rows]
         lengths = listed.sum(axis=1)
         offsets, item = offsets_of(lengths), np.nonzero(listed)[1]
-        columns = {
+        columns: dict[str, np.ndarray] = {
             "item": item.astype(np.int32),
-            "position": (np.arange(len(item)) - np.repeat(offsets[:-1], lengths)).astype(np.int32),
             "click": click[listed].astype(np.int8),
             "relevance": gamma[listed],
             "propensity": theta[listed],

@@ -28,7 +28,7 @@ def check(log, users=(2, 5, 7), items=(1, 3, 9)):
     assert log.columns["item"].tolist() == [1, 0, 1]
     assert log.columns["rating"].tolist() == [4, 5, 5]
     assert log.columns["click"].tolist() == [1, 1, 1]
-    assert log.columns["position"].tolist() == [0, 1, 0]
+    assert "position" not in log.columns
 
 
 @pytest.mark.parametrize("separator", ["\t", ",", ";", "::", " "])

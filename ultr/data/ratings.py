@@ -31,7 +31,7 @@ def load_ratings(path: str | Path, columns: Sequence[str] = ("user", "item", "ra
 
     Returns:
         A page for every user of the file, in the order of the ids, empty where no rating is high enough; page column user. Columns item,
-        position (in the order of the lines: it means nothing), click = 1 and rating. `log.items` holds every item of the file, also those
+        click = 1 and rating, in the order of the lines; there are no positions. `log.items` holds every item of the file, also those
         without a positive rating, by the file's ids.
 
     Raises:
@@ -99,9 +99,8 @@ def _log(
     chosen = np.flatnonzero(rating >= positive)
     chosen = chosen[np.argsort(user_code[chosen], kind="stable")]
     offsets = offsets_of(np.bincount(user_code[chosen], minlength=len(users)))
-    columns = {
+    columns: dict[str, np.ndarray] = {
         "item": item_code[chosen].astype(np.int32),
-        "position": (np.arange(len(chosen)) - offsets[user_code[chosen]]).astype(np.int32),
         "click": np.ones(len(chosen), dtype=np.int8),
         "rating": rating[chosen],
     }
