@@ -16,4 +16,5 @@ __getattr__, __dir__, __all__ = attach(
         "eye_tracking_examination": "clicks",
         "simulate_clicks": "clicks",
     },
+    rooms=("noise",),
 )
