@@ -115,7 +115,7 @@ class MissingNotAtRandom:
             relevance = P(click | exposed), propensity = P(exposed), exposed (0 or 1). There are no positions: nothing was shown in order.
             `log.items` holds all items.
         """
-        return _joined(list(self._chunks(seed, rows)))
+        return ClickLog.concat(list(self._chunks(seed, rows)))
 
     def write_parquet(self, path: str | Path, seed: int = 0, rows: Rows = "clicks", overwrite: bool = False) -> None:
         """Write the log of `log(seed, rows)` as a folder, some users at a time: for worlds that memory does not hold."""
@@ -262,15 +262,6 @@ class _Drawn:
     def shards(self, n: int) -> Sequence[LogSource]:
         """Not cut: a world is drawn in order."""
         return [self]
-
-
-def _joined(chunks: list[ClickLog]) -> ClickLog:
-    if len(chunks) == 1:
-        return chunks[0]
-    lengths = np.concatenate([chunk.lengths for chunk in chunks])
-    columns = {name: np.concatenate([chunk.columns[name] for chunk in chunks]) for name in chunks[0].columns}
-    user = np.concatenate([chunk.page_columns["user"] for chunk in chunks])
-    return ClickLog(offsets_of(lengths), columns, {"user": user}, chunks[0].items)
 
 
 def _sigmoid(logit: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from populations import EXACT, RATIOS, SWAPS, THETA, Tabular, population
+from populations import UNSURE as GAMMA
 from torch import nn
 
 import ultr
@@ -18,24 +20,6 @@ from ultr.training.split import validation_pages
 
 LOG = tiny_log()
 QUICK = ultr.Training(steps=12, batch_pages=32, check_every=3)
-EXACT = ultr.Training(steps=1500, batch_pages=10_000, validation=0, weight_decay=0.0, gradient_clip=None, learning_rate=0.1)
-THETA = np.array([0.68, 0.61, 0.48, 0.34])
-RATIOS = [1, 0.897059, 0.705882, 0.5]
-GAMMA = np.array([[0.1, 0.16, 0.28, 0.52], [0.52, 0.1, 0.9, 0.28], [0.16, 0.16, 0.1, 0.9]])
-SWAPS = ((0, 1, 2, 3), (1, 2, 3, 0), (3, 1, 0, 2))
-
-
-class Tabular(nn.Module):
-    """A free score for each item, from features that say which item it is."""
-
-    itemwise = True
-
-    def __init__(self, start):
-        super().__init__()
-        self.table = nn.Parameter(torch.as_tensor(np.asarray(start), dtype=torch.float32).reshape(-1))
-
-    def forward(self, features, mask):
-        return self.table.to(features.dtype)[features.argmax(-1)]
 
 
 class Head(PositionLogits):
@@ -44,16 +28,6 @@ class Head(PositionLogits):
     def __init__(self, start):
         super().__init__(len(start))
         self.logits.data = torch.log(torch.as_tensor(start, dtype=torch.float32))
-
-
-def population(orders):
-    """Pages with the expected clicks theta gamma as labels: each list of GAMMA in each order, its items with one-hot features."""
-    n, length = GAMMA.shape
-    item = np.concatenate([i * length + np.array(order) for i in range(n) for order in orders])
-    position = np.tile(np.arange(length), n * len(orders))
-    columns = {"item": item, "position": position, "expected": THETA[position] * GAMMA.reshape(-1)[item]}
-    query = np.repeat(np.arange(n), len(orders))
-    return ultr.ClickLog(np.arange(len(query) + 1) * length, columns, {"query": query}, ultr.Items(np.eye(n * length, dtype=np.float32)))
 
 
 def fit(log, theta, start=None, **settings):
@@ -73,16 +47,16 @@ def scores(estimator, log=LOG, seed=0):
 @pytest.mark.parametrize("seed", [None, 1])
 def test_swaps_identify_propensities_and_relevance_from_any_start(theta, seed):
     start = None if seed is None else np.random.default_rng(seed).normal(size=GAMMA.size)
-    log = population(SWAPS)
+    log = population(SWAPS, gamma=GAMMA)
     fitted = fit(log, theta, start)
     np.testing.assert_allclose(fitted.propensity, RATIOS, atol=2e-4)
-    scores = fitted.score_log(population(SWAPS[:1])).astype(np.float64).reshape(GAMMA.shape)
+    scores = fitted.score_log(population(SWAPS[:1], gamma=GAMMA)).astype(np.float64).reshape(GAMMA.shape)
     relevance = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     np.testing.assert_allclose(relevance, GAMMA / GAMMA.sum(1, keepdims=True), atol=2e-4)
 
 
 def test_two_orders_are_enough_and_the_own_head_starts_flat():
-    log = population(((0, 1, 2, 3), (1, 2, 3, 0)))
+    log = population(((0, 1, 2, 3), (1, 2, 3, 0)), gamma=GAMMA)
     with warnings.catch_warnings():
         warnings.simplefilter("error", IdentifiabilityWarning)
         fitted = DLA(model=Tabular(np.zeros(GAMMA.size)), training=EXACT, label="expected").fit(log)
@@ -94,15 +68,15 @@ def test_with_one_fixed_order_every_propensity_is_a_fixed_point(theta):
     rates = THETA * GAMMA / np.array(theta)  # the scores that go with these propensities
     still = dataclasses.replace(EXACT, steps=50, optimizer="adagrad")  # Adam would magnify the rounding of a zero gradient
     with pytest.warns(IdentifiabilityWarning, match="No pair ever changed its position"):
-        fitted = fit(population(SWAPS[:1]), theta, np.log(rates), training=still)
+        fitted = fit(population(SWAPS[:1], gamma=GAMMA), theta, np.log(rates), training=still)
     np.testing.assert_allclose(fitted.propensity, np.array(theta) / theta[0], rtol=1e-4)
     if theta is not RATIOS:
-        swapped = fit(population(SWAPS), theta, np.log(rates), training=still)  # where swaps identify, the same start moves
+        swapped = fit(population(SWAPS, gamma=GAMMA), theta, np.log(rates), training=still)  # where swaps identify, the same start moves
         assert np.abs(swapped.propensity - np.array(theta) / theta[0]).max() > 0.02
 
 
 def test_with_one_fixed_order_the_start_decides():
-    log = population(SWAPS[:1])
+    log = population(SWAPS[:1], gamma=GAMMA)
     with pytest.warns(IdentifiabilityWarning):
         first, second = (fit(log, theta).propensity for theta in ([1, 1, 1, 1], [0.4, 0.3, 0.2, 0.1]))
     assert np.abs(first - second).max() > 0.1
@@ -111,7 +85,7 @@ def test_with_one_fixed_order_the_start_decides():
 
 def test_the_warning_points_at_the_line_that_fits():
     with pytest.warns(IdentifiabilityWarning) as caught:
-        DLA(label="expected", training=QUICK).fit(population(SWAPS[:1]))
+        DLA(label="expected", training=QUICK).fit(population(SWAPS[:1], gamma=GAMMA))
     assert caught[0].filename == __file__
 
 
@@ -120,7 +94,7 @@ def test_the_warning_points_at_the_line_that_fits():
 
 def first_step(theta, start, **settings):
     """How the first step moves scores and logits: with Adagrad far below its floor, a small multiple of minus the gradient."""
-    log = population(SWAPS[:1])
+    log = population(SWAPS[:1], gamma=GAMMA)
     training = dataclasses.replace(EXACT, steps=1, optimizer="adagrad", learning_rate=1e-3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IdentifiabilityWarning)

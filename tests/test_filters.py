@@ -11,6 +11,7 @@ from ultr import ClickLog, Items
 from ultr.data.filters import Bursts, DoubleClicks, RobotTraffic, ShortDwell, masked, masked_pairs, summary
 from ultr.data.source import Chunked
 from ultr.errors import ConfigError, FileError, LogError
+from ultr.estimators import WMF
 from ultr.training.feedback import feedback_of
 
 FALSE_ALARM = 1e-5  # one-sided, a comparison
@@ -546,3 +547,10 @@ def test_impossible_settings_are_refused(make, message):
     with pytest.raises(ConfigError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_estimators_refuse_rows_that_were_filtered_and_not_masked():
+    log = DoubleClicks()(clicks_at([0.0, 1.0, 500.0]))
+    with pytest.raises(LogError, match=r"WMF: 1 of 3 rows were filtered.*masked\(log\)"):
+        WMF().fit(log)
+    assert len(feedback_of(masked(log), "click", "test")) == 1

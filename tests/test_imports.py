@@ -24,6 +24,7 @@ PROMISED = {
     " read_table synthetic_ranking",
     "ultr.click_models": "ClickModel PositionBased TrustBias Cascade DependentClick SimplifiedDynamicBayesian DynamicBayesian ClickChain"
     " UserBrowsing Mixture GlobalRate RankRate ItemRate ItemRankRate",
+    "ultr.data.filters": "RobotTraffic DoubleClicks ShortDwell Bursts masked masked_pairs summary",
     "ultr.estimators": "Naive IPS DLA Oracle UnbiasedLambdaMART AffineCorrection PolicyAware DoublyRobust CascadeIPS"
     " RegressionEM TwoTower PairDebias WMF RelMF BPR UBPR",
     "ultr.evaluation": "effective_sample_size identifiability overlap off_policy_value",

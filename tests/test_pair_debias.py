@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from populations import THETA, Tabular
 
 import ultr
 from ultr.data.padded import offsets_of
@@ -29,21 +29,7 @@ QUICK = ultr.Training(steps=12, batch_pages=32, check_every=3)
 ONE_STEP = ultr.Training(
     steps=1, batch_pages=10_000, validation=0, weight_decay=0.0, gradient_clip=None, optimizer="adagrad", learning_rate=1e-3
 )
-THETA = np.array([0.68, 0.61, 0.48, 0.34])
 GAMMA = np.array([0.1, 0.16, 0.5, 0.9])
-
-
-class Tabular(nn.Module):
-    """A free score for each item, from features that say which item it is."""
-
-    itemwise = True
-
-    def __init__(self, start):
-        super().__init__()
-        self.table = nn.Parameter(torch.as_tensor(np.asarray(start), dtype=torch.float32).reshape(-1))
-
-    def forward(self, features, mask):
-        return self.table.to(features.dtype)[features.argmax(-1)]
 
 
 def one_hot(log):

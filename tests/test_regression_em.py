@@ -9,6 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from populations import RATIOS, SWAPS, THETA, OnPages, Tabular, population, repeated_log
+from populations import UNSURE as GAMMA
 from torch import nn
 
 import ultr
@@ -23,52 +25,7 @@ from ultr.training.split import validation_pages
 LOG = tiny_log()
 QUICK = ultr.Training(steps=12, batch_pages=32, check_every=3)
 EXACT = ultr.Training(steps=3000, batch_pages=10_000, validation=0, weight_decay=0.0, gradient_clip=None, learning_rate=0.1)
-THETA = np.array([0.68, 0.61, 0.48, 0.34])
-RATIOS = [1, 0.897059, 0.705882, 0.5]
-GAMMA = np.array([[0.1, 0.16, 0.28, 0.52], [0.52, 0.1, 0.9, 0.28], [0.16, 0.16, 0.1, 0.9]])
-SWAPS = ((0, 1, 2, 3), (1, 2, 3, 0), (3, 1, 0, 2))
 probability = st.floats(0.01, 0.99)
-
-
-class Tabular(nn.Module):
-    """A free score for each item, from features that say which item it is."""
-
-    itemwise = True
-
-    def __init__(self, start, itemwise=True):
-        super().__init__()
-        self.itemwise = itemwise
-        self.table = nn.Parameter(torch.as_tensor(np.asarray(start), dtype=torch.float32).reshape(-1))
-
-    def forward(self, features, mask):
-        return self.table.to(features.dtype)[features.argmax(-1)]
-
-
-class OnPages(Linear):
-    """The linear network without its promise that rows do not see one another."""
-
-    def build(self, n_features):
-        network = super().build(n_features)
-        network.itemwise = False
-        return network
-
-
-def population(orders):
-    """Pages with the expected clicks theta gamma as labels: each list of GAMMA in each order, its items with one-hot features."""
-    n, length = GAMMA.shape
-    item = np.concatenate([i * length + np.array(order) for i in range(n) for order in orders])
-    position = np.tile(np.arange(length), n * len(orders))
-    columns = {"item": item, "position": position, "expected": THETA[position] * GAMMA.reshape(-1)[item]}
-    query = np.repeat(np.arange(n), len(orders))
-    return ultr.ClickLog(np.arange(len(query) + 1) * length, columns, {"query": query}, ultr.Items(np.eye(n * length, dtype=np.float32)))
-
-
-def repeated_log():
-    """Many pages of few orders, with clicks."""
-    rng = np.random.default_rng(5)
-    log = tiny_log(rows=3, n_pages=60, seed=2).take(rng.integers(60, size=900))
-    log = log.with_columns(click=(rng.random(log.n_rows) < log.columns["relevance"] * log.columns["propensity"]).astype(np.int8))
-    return ultr.ClickLog(log.offsets, log.columns, {"query": log.page_columns["query"]}, log.items)
 
 
 def logit(p):
@@ -162,12 +119,12 @@ def test_the_truth_is_stationary_and_its_scale_is_free():
 @pytest.mark.parametrize("seed", [None, 1])
 def test_swaps_identify_propensities_and_relevance_from_any_start(seed):
     start = np.zeros(GAMMA.size) if seed is None else np.random.default_rng(seed).normal(size=GAMMA.size)
-    log = population(SWAPS)
+    log = population(SWAPS, gamma=GAMMA)
     with warnings.catch_warnings():
         warnings.simplefilter("error", IdentifiabilityWarning)
         fitted = RegressionEM(model=Tabular(start), training=EXACT, label="expected").fit(log)
     np.testing.assert_allclose(fitted.propensity, RATIOS, atol=1e-3)
-    relevance = 1 / (1 + np.exp(-fitted.score_log(population(SWAPS[:1])).astype(np.float64)))
+    relevance = 1 / (1 + np.exp(-fitted.score_log(population(SWAPS[:1], gamma=GAMMA)).astype(np.float64)))
     shares = relevance.reshape(GAMMA.shape) / relevance.sum()
     np.testing.assert_allclose(shares, GAMMA / GAMMA.sum(), rtol=5e-3)  # up to the scale shared with the propensities
 
@@ -175,7 +132,7 @@ def test_swaps_identify_propensities_and_relevance_from_any_start(seed):
 def test_one_step_by_hand():
     start = np.random.default_rng(0).normal(size=GAMMA.shape)
     training = dataclasses.replace(EXACT, steps=1, optimizer="adagrad", learning_rate=1e-3)
-    fitted = RegressionEM(model=Tabular(start), training=training, label="expected").fit(population(SWAPS))
+    fitted = RegressionEM(model=Tabular(start), training=training, label="expected").fit(population(SWAPS, gamma=GAMMA))
     start = start.astype(np.float32).astype(np.float64)
     gamma, theta = 1 / (1 + np.exp(-start)), 0.5  # where every position starts
     examined, shown, gradient = np.zeros(4), np.zeros(4), np.zeros(GAMMA.shape)
@@ -204,12 +161,12 @@ def test_the_likelihood_rises_while_the_network_takes_small_steps():
 
 def test_with_one_fixed_order_a_warning_points_at_the_line_that_fits():
     with pytest.warns(IdentifiabilityWarning, match="No pair ever changed its position") as caught:
-        RegressionEM(label="expected", training=QUICK).fit(population(SWAPS[:1]))
+        RegressionEM(label="expected", training=QUICK).fit(population(SWAPS[:1], gamma=GAMMA))
     assert caught[0].filename == __file__
 
 
 def test_several_batches_find_the_same():
-    log = population(SWAPS)
+    log = population(SWAPS, gamma=GAMMA)
     training = dataclasses.replace(EXACT, batch_pages=1)
     fitted = RegressionEM(model=Tabular(np.zeros(GAMMA.size)), training=training, label="expected").fit(log)
     np.testing.assert_allclose(fitted.propensity, RATIOS, atol=0.03)

@@ -7,6 +7,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from populations import EXACT, RATIOS, SWAPS, THETA, OnPages, Tabular, population
+from populations import UNSURE as GAMMA
 from scipy.special import logit
 from torch import nn
 from torch.nn.functional import softplus
@@ -15,40 +17,13 @@ import ultr
 from ultr.errors import ConfigError, ContractError, IdentifiabilityWarning, LogError
 from ultr.estimators import TwoTower
 from ultr.estimators.ranking.two_tower import _Adversary
-from ultr.models import MLP, Linear, PositionLogits
+from ultr.models import MLP, PositionLogits
 from ultr.testing import check_estimator, tiny_log
 from ultr.training.split import validation_pages
 
 LOG = tiny_log()
 QUICK = ultr.Training(steps=12, batch_pages=32, check_every=3)
 FULL_BATCH = ultr.Training(steps=40, batch_pages=100_000, check_every=10)
-EXACT = ultr.Training(steps=1500, batch_pages=10_000, validation=0, weight_decay=0.0, gradient_clip=None, learning_rate=0.1)
-THETA = np.array([0.68, 0.61, 0.48, 0.34])
-RATIOS = [1, 0.897059, 0.705882, 0.5]
-GAMMA = np.array([[0.1, 0.16, 0.28, 0.52], [0.52, 0.1, 0.9, 0.28], [0.16, 0.16, 0.1, 0.9]])
-SWAPS = ((0, 1, 2, 3), (1, 2, 3, 0), (3, 1, 0, 2))
-
-
-class Tabular(nn.Module):
-    """A free score for each item, from features that say which item it is."""
-
-    itemwise = True
-
-    def __init__(self, start):
-        super().__init__()
-        self.table = nn.Parameter(torch.as_tensor(np.asarray(start), dtype=torch.float32).reshape(-1))
-
-    def forward(self, features, mask):
-        return self.table.to(features.dtype)[features.argmax(-1)]
-
-
-class OnPages(Linear):
-    """The linear network without its promise that rows do not see one another."""
-
-    def build(self, n_features):
-        network = super().build(n_features)
-        network.itemwise = False
-        return network
 
 
 class ByItem(nn.Module):
@@ -62,16 +37,6 @@ class ByItem(nn.Module):
         return self.logits[torch.where(batch.mask, batch.position, 0), batch.item % 2]
 
 
-def population(orders, law):
-    """Pages with the expected clicks law(theta, gamma) as labels: each list of GAMMA in each order, its items with one-hot features."""
-    n, length = GAMMA.shape
-    item = np.concatenate([i * length + np.array(order) for i in range(n) for order in orders])
-    position = np.tile(np.arange(length), n * len(orders))
-    columns = {"item": item, "position": position, "expected": law(THETA[position], GAMMA.reshape(-1)[item])}
-    query = np.repeat(np.arange(n), len(orders))
-    return ultr.ClickLog(np.arange(len(query) + 1) * length, columns, {"query": query}, ultr.Items(np.eye(n * length, dtype=np.float32)))
-
-
 def product(theta, gamma):
     return theta * gamma
 
@@ -83,7 +48,7 @@ def sum_of_logits(theta, gamma):
 
 def fit(law, start=None, orders=SWAPS, **settings):
     arguments = {"model": Tabular(np.zeros(GAMMA.size) if start is None else start), "training": EXACT, "label": "expected", **settings}
-    return TwoTower(**arguments).fit(population(orders, law))
+    return TwoTower(**arguments).fit(population(orders, gamma=GAMMA, law=law))
 
 
 def scores(estimator, log=LOG, seed=0):
@@ -100,7 +65,7 @@ def test_the_product_learns_the_position_based_model_from_any_start(seed):
         warnings.simplefilter("error", IdentifiabilityWarning)
         fitted = fit(product, start)
     np.testing.assert_allclose(fitted.propensity, RATIOS, atol=2e-3)
-    relevance = 1 / (1 + np.exp(-fitted.score_log(population(SWAPS[:1], product)).astype(np.float64)))
+    relevance = 1 / (1 + np.exp(-fitted.score_log(population(SWAPS[:1], gamma=GAMMA, law=product)).astype(np.float64)))
     np.testing.assert_allclose(relevance / relevance.sum(), GAMMA.reshape(-1) / GAMMA.sum(), rtol=1e-2)
 
 
@@ -140,7 +105,7 @@ def test_one_step_by_hand(combine):
 
 def test_with_one_fixed_order_a_warning_points_at_the_line_that_fits():
     with pytest.warns(IdentifiabilityWarning) as caught:
-        TwoTower(label="expected", training=QUICK).fit(population(SWAPS[:1], product))
+        TwoTower(label="expected", training=QUICK).fit(population(SWAPS[:1], gamma=GAMMA, law=product))
     assert caught[0].filename == __file__
 
 
@@ -189,9 +154,10 @@ def test_dropout_is_the_mean_over_all_masks(combine):
 def test_with_much_dropout_relevance_explains_the_clicks_alone():
     fitted = fit(product, dropout=0.99)
     rates = (THETA[[SWAPS[i].index(j) for i in range(3) for j in range(4)]].reshape(3, 4)).mean(0) * GAMMA  # mean click rate of each item
-    alone = 1 / (1 + np.exp(-fitted.score_log(population(SWAPS[:1], product)).astype(np.float64))).reshape(GAMMA.shape)
+    alone = 1 / (1 + np.exp(-fitted.score_log(population(SWAPS[:1], gamma=GAMMA, law=product)).astype(np.float64))).reshape(GAMMA.shape)
     np.testing.assert_allclose(alone, rates, atol=0.02)
-    assert np.abs(1 / (1 + np.exp(-fit(product).score_log(population(SWAPS[:1], product)))).reshape(GAMMA.shape) - rates).max() > 0.1
+    both = fit(product).score_log(population(SWAPS[:1], gamma=GAMMA, law=product))
+    assert np.abs(1 / (1 + np.exp(-both)).reshape(GAMMA.shape) - rates).max() > 0.1
 
 
 def test_the_adversary_learns_and_the_bias_tower_is_pushed_the_other_way():

@@ -17,4 +17,5 @@ __getattr__, __dir__, __all__ = attach(
         "read_table": "table",
         "synthetic_ranking": "synthetic",
     },
+    rooms=("filters",),
 )

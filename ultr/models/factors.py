@@ -55,10 +55,7 @@ class FittedFactors:
     @property
     def history(self) -> pd.DataFrame:
         """Learning curves: columns step, split ("train" or "validation") and loss."""
-        import pandas as pd
-
-        rows = [(step, split, loss) for split in ("train", "validation") for step, loss in getattr(self.curve, split)]
-        return pd.DataFrame(rows, columns=["step", "split", "loss"])
+        return self.curve.frame()
 
     @property
     def best_step(self) -> int:

@@ -21,9 +21,12 @@ def labels_of(log: ClickLog, label: str, by: str) -> np.ndarray:
         by: Who asks, for the message.
 
     Raises:
-        LogError: the column is missing, negative or not finite, clicks exceed the count, or every label is 0.
+        LogError: the column is missing, negative or not finite, clicks exceed the count, every label is 0, or filtered rows were not
+            masked.
     """
     values = np.asarray(log.column(label, by), dtype=np.float64)
+    if "reason" in log.columns and "weight" in log.columns and (filtered := int((log.columns["weight"] == 0).sum())):
+        raise LogError(f"{by}: {filtered} of {log.n_rows} rows were filtered, and are no labels: give ultr.data.filters.masked(log).")
     where = rows_are(log.offsets)
     if label == "click":
         count = np.repeat(log.counts, log.lengths)

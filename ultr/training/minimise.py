@@ -6,13 +6,16 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ultr.errors import ConfigError, ContractError
 from ultr.training.settings import Training
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 B = TypeVar("B")
 
@@ -25,6 +28,13 @@ class Curve:
     validation: list[tuple[int, float]] = field(default_factory=list)
     best_step: int = 0
     weight_decay: float = 0.0
+
+    def frame(self) -> pd.DataFrame:
+        """Return the curves as a table: columns step, split ("train" or "validation") and loss."""
+        import pandas as pd
+
+        rows = [(step, split, loss) for split in ("train", "validation") for step, loss in getattr(self, split)]
+        return pd.DataFrame(rows, columns=["step", "split", "loss"])
 
     @property
     def best(self) -> float:
