@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = attach(
         "LinearPolicy": "policies",
         "PlackettLuce": "policies",
         "RandomPolicy": "policies",
+        "RatingsWorld": "ratings_world",
         "SwapPairs": "policies",
         "eye_tracking_examination": "clicks",
         "simulate_clicks": "clicks",

@@ -20,18 +20,24 @@ QUICK = ultr.Training(steps=12, batch_pages=64, check_every=4)
 BASES = {"ClickModel"}  # abstract: nothing to construct
 
 # Constructor arguments of the parts that cannot be made without any. A part that is missing here and needs some fails its test.
+RATED = tiny_log().with_columns(rating=tiny_log().columns["grade"] + 1.0)
 ARGUMENTS = {
+    "Among": {"metric": NDCG(2), "items": np.arange(len(tiny_log().items)) % 3 > 0},
     "ByPosition": {"theta": [1.0, 0.7, 0.5, 0.3, 0.2]},
     "ClickChain": {"tau_skip": 0.9, "tau_click_irrelevant": 0.6, "tau_click_relevant": 0.25},
     "DependentClick": {"continuation": [0.8, 0.5, 0.3, 0.7]},
     "DynamicBayesian": {"continuation": 0.85},
     "Mixture": {"models": [ultr.click_models.PositionBased([0.9, 0.6, 0.5, 0.2]), ultr.click_models.Cascade()], "weights": [0.6, 0.4]},
+    "NaiveBayes": {"randomised": RATED},
     "PositionBased": {"examination": [0.9, 0.6, 0.5, 0.2]},
     "TrustBias": {"examination": [0.9, 0.6, 0.5, 0.2], "trust_positive": [1, 1, 0.9, 0.8], "trust_negative": [0.6, 0.3, 0.2, 0.1]},
     "UserBrowsing": {"examination": [[0.9, 0, 0, 0], [0.7, 0.95, 0, 0], [0.4, 0.6, 0.8, 0], [0.2, 0.3, 0.5, 0.7]]},
 }
 # Logs for the parts that read more than `tiny_log()` has.
-LOGS: dict[str, ultr.ClickLog] = {}
+LOGS: dict[str, ultr.ClickLog] = {
+    **dict.fromkeys(("DoublyRobustMF", "NaiveBayes", "RatingMF"), RATED),
+    "PredictionError": RATED.with_columns(score=RATED.columns["grade"] + 0.5),
+}
 
 
 def parts(room):

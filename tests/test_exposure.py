@@ -8,7 +8,7 @@ import scipy.stats
 
 import simulators
 import ultr
-from simulators import MissingNotAtRandom, exposure
+from simulators import MissingNotAtRandom, exposure, exposure_world
 from ultr.errors import ConfigError, LogError
 from ultr.propensity import attach, propensities
 from ultr.testing import check_propensity
@@ -50,7 +50,7 @@ def test_the_mean_exposure_is_held_whatever_the_power(level):
 def test_the_mean_exposure_of_a_world_too_large_to_hold_is_set_by_a_sample(monkeypatch):
     world = MissingNotAtRandom(3000, 500, exposure_power=4, mean_exposure=0.35, seed=2)
     exact = world._factor
-    monkeypatch.setattr(exposure, "_CELLS", 3000 * 64)
+    monkeypatch.setattr(exposure, "CELLS", 3000 * 64)
     assert 0 < abs(dataclasses.replace(world)._factor / exact - 1) < 0.05  # 15 standard errors: 0.3% over 30 seeds
 
 
@@ -105,14 +105,15 @@ def test_a_seed_is_a_draw_and_blocks_and_pieces_change_nothing(monkeypatch, tmp_
     first, relevance = WORLD.log(seed=1), WORLD.relevance(USERS)
     np.testing.assert_array_equal(first.columns["item"], WORLD.log(seed=1).columns["item"])
     assert first.n_rows != WORLD.log(seed=2).n_rows
-    monkeypatch.setattr(exposure, "_CELLS", 40)  # five users at a time
+    monkeypatch.setattr(exposure_world, "CELLS", 40)  # five users at a time
     again = MissingNotAtRandom(30, 8, seed=3)
     np.testing.assert_array_equal(first.columns["item"], again.log(seed=1).columns["item"])
     again.write_parquet(tmp_path / "log", seed=1)
     read = ultr.ParquetLog.open(tmp_path / "log").load()
     np.testing.assert_array_equal(read.columns["item"], first.columns["item"])
     np.testing.assert_array_equal(read.page_columns["user"], USERS)
-    monkeypatch.setattr(exposure, "BLOCK_USERS", 10)
+    for module in (exposure, exposure_world):
+        monkeypatch.setattr(module, "BLOCK_USERS", 10)
     blocks = MissingNotAtRandom(30, 8, seed=3)
     np.testing.assert_array_equal(blocks.relevance(np.arange(10)), relevance[:10])
     np.testing.assert_array_equal(blocks.relevance([25, 3]), blocks.relevance(USERS)[[25, 3]])
@@ -123,7 +124,7 @@ def test_the_truth_is_computed_for_the_pairs_of_a_batch_alone(monkeypatch):
     monkeypatch.setattr(MissingNotAtRandom, "exposure", None)  # all items of a batch's users would not fit a large catalogue
     world = MissingNotAtRandom(10**6, 20_000, seed=1)
     batch = ultr.Batch(ultr.ClickLog([0, 2, 3], {"item": [19_999, 4, 7]}, {"user": [999_999, 3]}))
-    np.testing.assert_allclose(world.propensity(batch).numpy()[0], world._theta([999_999])[0, [19_999, 4]], rtol=1e-6)
+    np.testing.assert_allclose(world.propensity(batch).numpy()[0], world.exposure_of([999_999])[0, [19_999, 4]], rtol=1e-6)
     assert world.propensity(batch).shape == (2, 2)
 
 

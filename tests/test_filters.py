@@ -13,6 +13,7 @@ from ultr.data.source import Chunked
 from ultr.errors import ConfigError, FileError, LogError
 from ultr.estimators import WMF
 from ultr.training.feedback import feedback_of
+from ultr.training.labels import labels_of
 
 FALSE_ALARM = 1e-5  # one-sided, a comparison
 
@@ -551,6 +552,7 @@ def test_impossible_settings_are_refused(make, message):
 
 def test_estimators_refuse_rows_that_were_filtered_and_not_masked():
     log = DoubleClicks()(clicks_at([0.0, 1.0, 500.0]))
-    with pytest.raises(LogError, match=r"WMF: 1 of 3 rows were filtered.*masked\(log\)"):
-        WMF().fit(log)
+    with pytest.raises(LogError, match=r"Naive: 1 of 3 rows were filtered.*masked\(log\)"):
+        labels_of(log, "click", "Naive")
     assert len(feedback_of(masked(log), "click", "test")) == 1
+    WMF(training=ultr.Training(steps=1, validation=0)).fit(log)  # pairs whose clicks were filtered are left out

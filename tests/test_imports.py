@@ -26,7 +26,7 @@ PROMISED = {
     " UserBrowsing Mixture GlobalRate RankRate ItemRate ItemRankRate",
     "ultr.data.filters": "RobotTraffic DoubleClicks ShortDwell Bursts masked masked_pairs summary",
     "ultr.estimators": "Naive IPS DLA Oracle UnbiasedLambdaMART AffineCorrection PolicyAware DoublyRobust CascadeIPS"
-    " RegressionEM TwoTower PairDebias WMF RelMF BPR UBPR",
+    " RegressionEM TwoTower PairDebias WMF ExpoMF RelMF BPR UBPR CJMF DoublyRobustMF BISER RatingMF",
     "ultr.evaluation": "effective_sample_size identifiability overlap off_policy_value",
     "ultr.metrics": "NDCG DCG ERR AveragePrecision ReciprocalRank Precision Recall AverageRelevantPosition RBP"
     " auc group_auc log_loss calibration_ratio expected_calibration_error",
@@ -35,7 +35,7 @@ PROMISED = {
     "ultr.rates": "unbiased_risk shrink ShrunkRates",
     "ultr.testing": "check_propensity check_click_model check_estimator check_metric",
     "ultr.training": "Batch Training weights",
-    "simulators": "LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance MissingNotAtRandom simulate_clicks"
+    "simulators": "LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance MissingNotAtRandom RatingsWorld simulate_clicks"
     " eye_tracking_examination",
 }
 

@@ -96,3 +96,28 @@ def test_a_broken_matrix_is_named(tmp_path, text, message):
         ultr.load_rating_matrix(tmp_path / "nothing")
     with pytest.raises(ConfigError, match="positive must be a number"):
         ultr.load_rating_matrix(file, positive=None)
+
+
+def test_all_ratings_and_the_items_of_another_file(tmp_path):
+    train, test = tmp_path / "train", tmp_path / "test"
+    train.write_text("1\t10\t5\n1\t30\t2\n2\t20\t4\n")
+    test.write_text("2\t30\t1\n2\t10\t4\n")
+    log = ultr.load_ratings(train, rows="all")
+    assert log.columns["click"].tolist() == [1, 0, 1]
+    assert log.columns["rating"].tolist() == [5, 2, 4]
+    own = ultr.load_ratings(test, rows="all")
+    assert own.columns["item"].tolist() == [1, 0]
+    shared = ultr.load_ratings(test, rows="all", items=log.items)
+    assert shared.columns["item"].tolist() == [2, 0]
+    assert shared.items is log.items
+    with pytest.raises(LogError, match="item 20 is not among the 2 items given; 1 of 3 ratings"):
+        ultr.load_ratings(train, items=own.items)
+    with pytest.raises(ConfigError, match="rows must be 'positive' or 'all'"):
+        ultr.load_ratings(train, rows="every")
+
+
+def test_all_entries_of_a_matrix(tmp_path):
+    path = tmp_path / "train.ascii"
+    path.write_text("5 0 1\n0 4 0\n")
+    assert ultr.load_rating_matrix(path).columns["rating"].tolist() == [5, 4]
+    assert ultr.load_rating_matrix(path, rows="all").columns["rating"].tolist() == [5, 1, 4]

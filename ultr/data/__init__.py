@@ -9,6 +9,8 @@ __getattr__, __dir__, __all__ = attach(
         "Items": "items",
         "LogSource": "source",
         "Chunked": "source",
+        "all_items": "candidates",
+        "item_counts": "popularity",
         "ParquetLog": "parquet",
         "RankingData": "ranking",
         "load_rating_matrix": "ratings",

@@ -1,4 +1,4 @@
-"""Explicit ratings on disk as implicit feedback: one page a user, a row a rating that is high enough."""
+"""Explicit ratings on disk: one page a user, a row a rating; as implicit feedback, those that are high enough."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,19 @@ from ultr.data.padded import offsets_of
 from ultr.errors import ConfigError, FileError, LogError
 from ultr.imports import nearest
 
+Rows = Literal["positive", "all"]
+
 _SEPARATORS = ("::", "\t", ",", ";")
 
 
-def load_ratings(path: str | Path, columns: Sequence[str] = ("user", "item", "rating"), positive: float = 4) -> ClickLog:
+def load_ratings(
+    path: str | Path,
+    columns: Sequence[str] = ("user", "item", "rating"),
+    positive: float = 4,
+    *,
+    rows: Rows = "positive",
+    items: Items | None = None,
+) -> ClickLog:
     r"""Read a file of ratings, one line a rating: MovieLens (u.data, ratings.dat, ratings.csv), Yahoo R3, and others like them.
 
     Args:
@@ -28,19 +38,21 @@ def load_ratings(path: str | Path, columns: Sequence[str] = ("user", "item", "ra
         columns: Where user, item and rating stand: names of the header, where the file has one; else what its first fields are called,
             in their order, with "user", "item" and "rating" among them, e.g. ("rating", "item", "user").
         positive: Smallest rating that counts as a click.
+        rows: "positive" lists the ratings that count as clicks: everything else is unlabelled. "all" lists every rating, for what learns
+            from ratings, and for test sets of which every user's own items are ranked.
+        items: Items of another log, such as the training log's, so that both number them alike; None takes those of the file.
 
     Returns:
         A page for every user of the file, in the order of the ids, empty where no rating is high enough; page column user. Columns item,
-        click = 1 and rating, in the order of the lines; there are no positions. `log.items` holds every item of the file, also those
-        without a positive rating, by the file's ids.
+        click (1 where the rating is high enough, else 0) and rating, in the order of the lines; there are no positions. `log.items` holds
+        every item of the file, also those without a positive rating, by the file's ids.
 
     Raises:
         FileError: the file is missing, empty, or no such table; a line has too few fields or a rating that is no number.
-        LogError: a user has rated an item twice.
-        ConfigError: `columns` does not name three columns of the file, or `positive` is no number.
+        LogError: a user has rated an item twice, or an item is not among `items`.
+        ConfigError: `columns` does not name three columns of the file, `positive` is no number, or `rows` is neither.
     """
-    if not within(positive, "(-inf, inf)"):
-        raise ConfigError(f"load_ratings: positive must be a number, not {positive!r}.")
+    _check_settings("load_ratings", positive, rows)
     file = find_file(Path(path))
     frame = _read(file, tuple(columns))
     rating = pd.to_numeric(frame["rating"], errors="coerce").to_numpy(np.float64)
@@ -52,25 +64,30 @@ def load_ratings(path: str | Path, columns: Sequence[str] = ("user", "item", "ra
             f" line {frame.index[row]} has {', '.join(map(str, frame.iloc[row]))};"
             f" {int(bad.sum())} of {len(bad)} lines are wrong."
         )
-    return _log(frame["user"].to_numpy(), frame["item"].to_numpy(), rating, positive, str(file))
+    (user, users), (item, ids) = (pd.factorize(frame[name].to_numpy(), sort=True) for name in ("user", "item"))
+    if items is None:
+        items = Items(ids=np.asarray(ids))
+    else:
+        item = _among(items, np.asarray(ids)[item], file)
+    return _log(user, item, rating, positive, rows, str(file), np.asarray(users), items)
 
 
-def load_rating_matrix(path: str | Path, positive: float = 4) -> ClickLog:
+def load_rating_matrix(path: str | Path, positive: float = 4, *, rows: Rows = "positive") -> ClickLog:
     """Read a matrix of ratings, one line a user, one number an item, 0 where there is none: the format of Coat.
 
     Args:
         path: Numbers separated by blanks, plain or `.gz`.
         positive: Smallest rating that counts as a click.
+        rows: "positive" or "all", as in `load_ratings`.
 
     Returns:
         As `load_ratings`; users and items are numbered from 0.
 
     Raises:
         FileError: the file is missing, empty, or its lines differ in length or hold other things than numbers.
-        ConfigError: `positive` is no number.
+        ConfigError: `positive` is no number, or `rows` is neither.
     """
-    if not within(positive, "(-inf, inf)"):
-        raise ConfigError(f"load_rating_matrix: positive must be a number, not {positive!r}.")
+    _check_settings("load_rating_matrix", positive, rows)
     file = find_file(Path(path))
     _first_line(file)
     try:
@@ -78,33 +95,50 @@ def load_rating_matrix(path: str | Path, positive: float = 4) -> ClickLog:
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise FileError(f"{file} is no matrix of ratings: {str(error).splitlines()[0]}") from error
     user, item = np.nonzero(matrix)
-    return _log(user, item, matrix[user, item], positive, str(file), matrix.shape)
+    users, items = (np.arange(n) for n in matrix.shape)
+    return _log(user, item, matrix[user, item], positive, rows, str(file), users, Items(ids=items))
+
+
+def _check_settings(by: str, positive: float, rows: str) -> None:
+    if not within(positive, "(-inf, inf)"):
+        raise ConfigError(f"{by}: positive must be a number, not {positive!r}.")
+    if rows not in get_args(Rows):
+        raise ConfigError(f"{by}: rows must be 'positive' or 'all', not {rows!r}.")
+
+
+def _among(items: Items, ids: np.ndarray, file: Path) -> np.ndarray:
+    """Return the row number in `items` of each rated item [n]."""
+    number = pd.Index(np.arange(len(items)) if items.ids is None else items.ids).get_indexer(pd.Index(ids))
+    if (number < 0).any():
+        line = int(np.argmax(number < 0))
+        raise LogError(
+            f"{file}: item {ids[line]} is not among the {len(items)} items given; {int((number < 0).sum())} of {len(ids)} ratings are of"
+            " such items. Make the items from both files, or drop these lines."
+        )
+    return number
 
 
 def _log(
-    user: np.ndarray, item: np.ndarray, rating: np.ndarray, positive: float, where: str, shape: tuple[int, int] | None = None
+    user: np.ndarray, item: np.ndarray, rating: np.ndarray, positive: float, rows: Rows, where: str, users: np.ndarray, items: Items
 ) -> ClickLog:
-    """Make the log; users and items are numbered by `shape` where it is given."""
-    if shape is None:
-        (user_code, users), (item_code, items) = (pd.factorize(values, sort=True) for values in (user, item))
-    else:
-        user_code, item_code, users, items = user, item, np.arange(shape[0]), np.arange(shape[1])
-    twice = pd.Series(user_code.astype(np.int64) * len(items) + item_code).duplicated().to_numpy()
+    """Make the log from numbers of users and items."""
+    twice = pd.Series(user.astype(np.int64) * len(items) + item).duplicated().to_numpy()
     if twice.any():
         row = int(np.argmax(twice))
+        name = item[row] if items.ids is None else items.ids[item[row]]
         raise LogError(
-            f"{where}: user {user[row]} has rated item {item[row]} twice; {int(twice.sum())} of {len(twice)} ratings are repeats:"
+            f"{where}: user {users[user[row]]} has rated item {name} twice; {int(twice.sum())} of {len(twice)} ratings are repeats:"
             " keep the last one of each."
         )
-    chosen = np.flatnonzero(rating >= positive)
-    chosen = chosen[np.argsort(user_code[chosen], kind="stable")]
-    offsets = offsets_of(np.bincount(user_code[chosen], minlength=len(users)))
+    chosen = np.flatnonzero(rating >= positive) if rows == "positive" else np.arange(len(rating))
+    chosen = chosen[np.argsort(user[chosen], kind="stable")]
+    offsets = offsets_of(np.bincount(user[chosen], minlength=len(users)))
     columns: dict[str, np.ndarray] = {
-        "item": item_code[chosen].astype(np.int32),
-        "click": np.ones(len(chosen), dtype=np.int8),
+        "item": item[chosen].astype(np.int32),
+        "click": (rating[chosen] >= positive).astype(np.int8),
         "rating": rating[chosen],
     }
-    return ClickLog(offsets, columns, {"user": np.asarray(users)}, Items(ids=np.asarray(items)))
+    return ClickLog(offsets, columns, {"user": users}, items)
 
 
 def _read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
         "off_policy_value": "off_policy",
         "overlap": "weight_overlap",
         "paired_interval": "significance",
+        "propensity_calibration": "exposure_calibration",
         "two_way_interval": "significance",
     },
 )

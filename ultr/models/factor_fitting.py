@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ultr.data.log import ClickLog
 from ultr.errors import ConfigError, LogError
@@ -30,11 +30,11 @@ def factor_training() -> Training:
     return Training(steps=200, batch_pages=1 << 16, learning_rate=0.03, weight_decay=0.05, validation=0.0)
 
 
-def check_factors(by: str, factors: int, unlabelled: int | None) -> None:
-    """Raise ConfigError unless these are whole numbers of at least 1."""
-    for name, value in (("factors", factors), ("unlabelled", unlabelled)):
-        if (value is not None or name == "factors") and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ConfigError(f"{by}: {name} must be a whole number of at least 1, not {value!r}.")
+def check_factors(by: str, factors: int, unlabelled: int | None, least: int = 1) -> None:
+    """Raise ConfigError unless `factors` is a whole number of at least `least`, and `unlabelled` None or one of at least 1."""
+    for name, value, low in (("factors", factors, least), ("unlabelled", 1 if unlabelled is None else unlabelled, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise ConfigError(f"{by}: {name} must be a whole number of at least {low}, not {value!r}.")
 
 
 def check_one_weight_decay(by: str, training: Training) -> None:
@@ -54,6 +54,9 @@ def fit_factors(
     unlabelled: int | None,
     training: Training,
     seed: int,
+    level: float | None = None,
+    mass: float | None = None,
+    probability: bool = True,
 ) -> FittedFactors:
     """Fit factors to the pairs of a log.
 
@@ -63,7 +66,7 @@ def fit_factors(
     Args:
         log: Where the items come from.
         feedback: The labelled pairs of the log.
-        target: What stands in the place of each label, shape [n].
+        target: What stands in the place of each label, shape [n], or several numbers for each, [n, c].
         loss: Loss of each pair from its logit.
         by: Name of the estimator.
         factors: Length of the factors.
@@ -71,12 +74,59 @@ def fit_factors(
             users a step.
         training: Settings of the loop. `validation` is a share of all pairs.
         seed: Initial factors, batches, drawn pairs, and which pairs are held out.
+        level: Bias before training; None is the logit of the share of labelled pairs.
+        mass: What the summed loss is divided by; None is the summed labels.
+        probability: Whether the sigmoid of the logit is what is learned.
+
+    Raises:
+        ConfigError: there are several weight decays, or the device cannot be used.
+    """
+    device = training.usable_device()
+    level = logit_of(len(feedback) / feedback.n_pairs) if level is None else level
+    with seeded_torch(seed, "factors", device=device):
+        network = FactorNetwork(len(feedback.users), feedback.n_items, factors, level).to(device)
+
+        def of_batch(batch: PairBatch) -> tuple[Tensor, Tensor]:
+            logits, penalty = network(batch.user, batch.item)
+            return loss(logits, batch), penalty
+
+        curve = descend([network], of_batch, feedback, target, by=by, unlabelled=unlabelled, training=training, seed=seed, mass=mass)
+    return fitted_factors(network.cpu(), log, feedback, curve, by, probability)
+
+
+def descend(
+    networks: Sequence[nn.Module],
+    loss: Callable[[PairBatch], tuple[Tensor, Tensor]],
+    feedback: Feedback,
+    target: np.ndarray,
+    *,
+    by: str,
+    unlabelled: int | None,
+    training: Training,
+    seed: int,
+    mass: float | None = None,
+    watched: Callable[[PairBatch], Tensor] | None = None,
+) -> Curve:
+    """Train networks in place on the pairs of a log; `fit_factors` documents the rest.
+
+    Args:
+        networks: What is trained.
+        loss: Batch -> the loss of each pair, and half the mean squared length of the factors used.
+        feedback: The labelled pairs of the log.
+        target: What stands in the place of each label.
+        by: Name of the estimator.
+        unlabelled: Unlabelled pairs drawn for each labelled one, or None.
+        training: Settings of the loop.
+        seed: Batches, drawn pairs, and which pairs are held out.
+        mass: What the summed loss is divided by; None is the summed labels.
+        watched: Batch -> what to judge each held-out pair by, where the loss means something else on every step; None takes the loss.
 
     Raises:
         ConfigError: there are several weight decays, or the device cannot be used.
     """
     check_one_weight_decay(by, training)
     device, held_out = training.usable_device(), HeldOut(training.validation, feedback.n_items, seed) if training.validation else None
+    scale = (len(feedback.users) if unlabelled is None else feedback.n_pairs) / (mass or float(feedback.label.sum()))
 
     def batches(*stream: str) -> UserBatches | DrawnBatches:
         rng = generator(seed, *stream)
@@ -84,27 +134,23 @@ def fit_factors(
             return UserBatches(feedback, target, held_out, training.batch_pages, rng, device)
         return DrawnBatches(feedback, target, unlabelled, training.batch_pages, held_out, rng, device)
 
-    mass = float(feedback.label.sum())
-    scale = (len(feedback.users) if unlabelled is None else feedback.n_pairs) / mass
-
-    def of_batch(batch: PairBatch, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        logits, penalty = network(batch.user, batch.item)
-        values = loss(logits, batch) * chosen
-        return scale * (values if batch.item is not None else values.sum(1)), penalty
+    def scaled(values: Tensor, batch: PairBatch) -> Tensor:
+        return scale * (values if batch.item is not None else values.sum(1))
 
     def objective(batch: PairBatch) -> tuple[Tensor, Tensor]:
-        fitted, penalty = of_batch(batch, batch.keep)
+        values, penalty = loss(batch)
+        fitted = scaled(values * batch.keep, batch)
         return fitted + training.weight_decays[0] * penalty, fitted
 
-    def validate() -> float:
-        return _mean((of_batch(batch, 1 - batch.keep)[0], weight) for batch, weight in batches("held-out pairs of a look"))
+    def judged(batch: PairBatch) -> Tensor:
+        return scaled((loss(batch)[0] if watched is None else watched(batch)) * batch.held, batch)
 
-    with seeded_torch(seed, "factors", device=device):
-        click_rate = float(np.clip(len(feedback) / feedback.n_pairs, 1e-6, 1 - 1e-6))
-        network = FactorNetwork(len(feedback.users), feedback.n_items, factors, float(np.log(click_rate / (1 - click_rate)))).to(device)
-        plain = replace(training, weight_decay=0.0)  # it is in the loss
-        curve = minimise([network], batches("pairs"), objective, validate if held_out else None, plain)
-    return _fitted(network.cpu(), log, feedback, replace(curve, weight_decay=training.weight_decays[0]), by)
+    def validate() -> float:
+        return mean_loss((judged(batch), weight) for batch, weight in batches("held-out pairs of a look"))
+
+    plain = replace(training, weight_decay=0.0)  # it is in the loss
+    curve = minimise(networks, batches("pairs"), objective, validate if held_out else None, plain)
+    return replace(curve, weight_decay=training.weight_decays[0])
 
 
 def fit_order(
@@ -151,7 +197,7 @@ def fit_order(
         return TripleBatches(feedback, target, np.flatnonzero(chosen), others, training.batch_pages, generator(seed, stream), device)
 
     def validate() -> float:
-        return _mean((objective(batch)[1], weight) for batch, weight in batches(held, "held-out triples"))
+        return mean_loss((objective(batch)[1], weight) for batch, weight in batches(held, "held-out triples"))
 
     def objective(batch: TripleBatch) -> tuple[Tensor, Tensor]:
         first, penalty = network(batch.user, batch.item)
@@ -164,10 +210,16 @@ def fit_order(
         plain = replace(training, weight_decay=0.0)  # it is in the loss
         curve = minimise([network], batches(~held, "triples"), objective, validate if held.any() else None, plain)
     curve = replace(curve, weight_decay=training.weight_decays[0])
-    return replace(_fitted(network.cpu(), log, feedback, curve, by), probability=False)
+    return fitted_factors(network.cpu(), log, feedback, curve, by, probability=False)
 
 
-def _mean(parts: Iterable[tuple[Tensor, Tensor]]) -> float:
+def logit_of(rate: float) -> float:
+    """Return the logit of a rate, which is kept off 0 and 1."""
+    rate = float(np.clip(rate, 1e-6, 1 - 1e-6))
+    return float(np.log(rate / (1 - rate)))
+
+
+def mean_loss(parts: Iterable[tuple[Tensor, Tensor]]) -> float:
     """Mean of value times weight over all batches."""
     total = count = 0.0
     with torch.no_grad():
@@ -177,9 +229,10 @@ def _mean(parts: Iterable[tuple[Tensor, Tensor]]) -> float:
     return total / count
 
 
-def _fitted(network: FactorNetwork, log: ClickLog, feedback: Feedback, curve: Curve, by: str) -> FittedFactors:
+def fitted_factors(network: FactorNetwork, log: ClickLog, feedback: Feedback, curve: Curve, by: str, probability: bool) -> FittedFactors:
+    """Return the weights of a trained network with the ids that they belong to."""
     with torch.no_grad():
         user = torch.cat([network.user, network.user_bias[:, None]], 1).numpy()
         item = torch.cat([network.item, network.item_bias[:, None]], 1).numpy()
     ids = None if log.items is None else log.items.ids
-    return FittedFactors(feedback.users, ids, user, item, float(network.bias.detach()), curve, by)
+    return FittedFactors(feedback.users, ids, user, item, float(network.bias.detach()), curve, by, probability)

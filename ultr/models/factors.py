@@ -27,7 +27,7 @@ _BLOCK = 1 << 20  # rows scored at once
 
 @dataclass(frozen=True, eq=False)
 class FittedFactors:
-    """Scores of U users for I items: sigmoid(bias + user bias + item bias + user factor . item factor).
+    """Scores of U users for I items: bias + user bias + item bias + user factor . item factor, or the sigmoid of it.
 
     Args:
         users: Ids of the users, shape [U]. Any other user is scored by the item's bias alone.
@@ -37,7 +37,8 @@ class FittedFactors:
         bias: Common to all.
         curve: Learning curves.
         estimator: What fitted it, in words.
-        probability: Whether scores are probabilities of relevance, from a point-wise loss; else their order alone means something.
+        probability: Whether scores are probabilities, the sigmoid of the sum; else they are the sum itself: predicted ratings, or scores of
+            which the order alone means something.
     """
 
     users: np.ndarray
@@ -152,3 +153,9 @@ class FittedFactors:
         import pandas as pd
 
         return pd.Index(self.users)
+
+
+def item_scores(log: ClickLog, users: np.ndarray, scores: np.ndarray, by: str) -> FittedFactors:
+    """Return factors of length 0: one score an item [I], whoever the user is."""
+    item, ids = scores[:, None].astype(np.float32), None if log.items is None else log.items.ids
+    return FittedFactors(users, ids, np.zeros((len(users), 1), dtype=np.float32), item, 0.0, estimator=by, probability=False)

@@ -8,6 +8,8 @@ __getattr__, __dir__, __all__ = lazy_attach(
         "ByPosition": "by_position",
         "Column": "column",
         "Harvested": "harvested",
+        "Logistic": "logistic",
+        "NaiveBayes": "naive_bayes",
         "Popularity": "popularity",
         "PowerLaw": "power_law",
         "PropensityModel": "evaluate",

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ultr.data.checks import check_clicks, rows_are, within
-from ultr.data.parquet import ParquetLog
+from ultr.data.checks import within
+from ultr.data.popularity import Of, item_counts
 from ultr.data.source import LogSource
 from ultr.errors import ConfigError, LogError, PropensityError
 from ultr.training.batch import Batch
 
-Of = Literal["clicks", "impressions"]
 Normalise = Literal["max", "mean"]
 
 
@@ -69,18 +68,7 @@ class Popularity:
         Raises:
             LogError: clicks are missing or wrong, or nothing was counted.
         """
-        counts = np.zeros(0)
-        columns = ["item", "count", *(["click"] if self.of == "clicks" else [])]
-        if isinstance(source, ParquetLog):
-            source = source.project([name for name in columns if name in source.column_names])
-        for chunk in source.chunks():
-            times = np.repeat(chunk.counts, chunk.lengths)
-            values = times
-            if self.of == "clicks":
-                values = check_clicks(chunk.column("click", by="Popularity"), times, rows_are(chunk.offsets))
-            n_items = len(chunk.items) if chunk.items is not None else int(chunk.columns["item"].max(initial=-1)) + 1
-            counts = np.pad(counts, (0, max(0, n_items - len(counts))))
-            counts += np.bincount(chunk.columns["item"], values, minlength=len(counts))
+        counts = item_counts(source, self.of, by="Popularity")
         if not counts.any():
             raise LogError(f"Popularity has nothing to count: the log has no {self.of}. Check the column mapping.")
         return FittedPopularity(self._propensities(counts))

@@ -25,7 +25,7 @@ from ultr.testing.tiny import tiny_log
 from ultr.training.batch import Batch
 
 _ROW = "ultr.row"  # tells where a row stood before `apply`
-_LABELS = ("click", "conversion", "grade", "relevance")
+_LABELS = ("click", "conversion", "grade", "rating", "relevance")
 
 
 class Fitted(Protocol):

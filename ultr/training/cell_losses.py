@@ -50,3 +50,30 @@ def mixed(positive: Tensor, negative: Tensor, target: Tensor) -> Tensor:
         Saito et al. (2020), WSDM, equations 3 and 8, as restated by later papers. doi:10.1145/3336191.3371783
     """
     return target * positive + (1 - target) * negative
+
+
+def doubly_robust(imputed: Tensor, error: Tensor, weight: Tensor) -> Tensor:
+    """Return imputed + weight (error - imputed): the doubly robust loss of each pair, in the shape of all three.
+
+    With weight = O / theta its mean is the error if theta = P(O = 1), or if the imputed error is the error's own mean; without gradients
+    into the weight.
+
+    Args:
+        imputed: Imputed error of each pair.
+        error: Its error, of any value where the weight is 0.
+        weight: 0 where the pair was not observed, 1 / theta where it was.
+
+    Source:
+        Wang, Zhang, Sun and Qi (2019), ICML, equation 5; reconstructed from papers that restate it.
+    """
+    return imputed + weight * (error - imputed)
+
+
+def product_cross_entropy(first: Tensor, second: Tensor, label: Tensor) -> Tensor:
+    """Return the cross-entropy of p q against a label, p and q the sigmoids of two logits, in the shape to which all three broadcast.
+
+    In log space: finite for logits of either sign and any size.
+    """
+    both = -softplus(-first) - softplus(-second)
+    neither = torch.where(both > -0.5, torch.log(-torch.expm1(both).clamp(max=-1e-38)), torch.log1p(-torch.exp(both)))
+    return -(label * both + (1 - label) * neither)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ultr.data.checks import require
+from ultr.data.checks import as_numbers, refuse, require, rows_are
 from ultr.data.log import ClickLog
 from ultr.data.padded import offsets_of
+from ultr.data.source import LogSource, gather
 from ultr.errors import LogError
 from ultr.training.labels import labels_of
 
@@ -24,6 +25,7 @@ class Feedback:
         item: Item row of each pair, rising within a user, shape [n].
         row: A row of the log that shows the pair with a label, shape [n].
         label: Largest label of the pair, above 0, shape [n].
+        unknown: Pairs of which nothing is known, since filters took their clicks: user number times I plus item row, rising, shape [m].
     """
 
     users: np.ndarray
@@ -32,12 +34,18 @@ class Feedback:
     item: np.ndarray
     row: np.ndarray
     label: np.ndarray
+    unknown: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.item)
 
     @property
     def n_pairs(self) -> int:
+        """Number of pairs that are known, labelled or not: U times I but for the unknown ones."""
+        return self.n_cells - len(self.unknown)
+
+    @property
+    def n_cells(self) -> int:
         """Number of all pairs, U times I."""
         return len(self.users) * self.n_items
 
@@ -45,6 +53,45 @@ class Feedback:
     def user(self) -> np.ndarray:
         """Number of each pair's user, shape [n]."""
         return np.repeat(np.arange(len(self.users)), np.diff(self.offsets))
+
+    def is_unknown(self, key: np.ndarray) -> np.ndarray:
+        """Return True where a pair, user number times I plus item row, is unknown; in the shape of the keys."""
+        return within_sorted(self.unknown, key)
+
+
+def within_sorted(known: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Return True where a key stands among rising keys [m], in the shape of `key`."""
+    if not len(known):
+        return np.zeros(key.shape, dtype=bool)
+    return known[np.minimum(np.searchsorted(known, key), len(known) - 1)] == key
+
+
+def read_feedback(source: LogSource, label: str, by: str) -> tuple[ClickLog, Feedback]:
+    """Return a source in memory, without its filtered rows, and its feedback.
+
+    A pair whose clicks were all filtered is neither clicked nor unclicked: it is unknown, and no loss should see it.
+
+    Args:
+        source: As `feedback_of` needs it; with the columns `weight` and `reason` where `ultr.data.filters` have judged it.
+        label: Row column, non-negative.
+        by: Name of the estimator, for messages.
+
+    Raises:
+        LogError: as `feedback_of`.
+    """
+    from pandas import Index
+
+    from ultr.data.filters.masking import masked, masked_pairs
+
+    log = gather(source)
+    if not {"weight", "reason"} <= set(log.columns) or not (log.columns["weight"] == 0).any() or "user" not in log.page_columns:
+        return log, feedback_of(log, label, by)
+    users, items = masked_pairs(log)
+    log = masked(log)
+    feedback = feedback_of(log, label, by)
+    number = Index(feedback.users).get_indexer(users)  # -1: all rows of the user were filtered, and the user with them
+    keys = number[number >= 0].astype(np.int64) * feedback.n_items + items[number >= 0]
+    return log, replace(feedback, unknown=np.sort(keys))
 
 
 def feedback_of(log: ClickLog, label: str, by: str) -> Feedback:
@@ -58,15 +105,52 @@ def feedback_of(log: ClickLog, label: str, by: str) -> Feedback:
     Raises:
         LogError: the page column `user` or the label is missing or wrong, or every label is 0.
     """
+    require(log.page_columns, "user", by=by, kind="page column", hint="One page a user: its rows are what the user clicked.")
+    labels = labels_of(log, label, by)
+    return _table(log, labels, np.flatnonzero(labels > 0), by)
+
+
+def listed_pairs(source: LogSource, label: str, by: str, hint: str = "Check the column mapping.") -> tuple[ClickLog, Feedback]:
+    """Return a source in memory and its listed pairs, each with its value: ratings, or clicks on what was shown, 0 among them.
+
+    Args:
+        source: Pages with the page column `user`; rows are what was rated or shown. Filtered rows are left out.
+        label: Row column of finite numbers; of a pair that is listed several times the largest counts.
+        by: Name of the estimator, for messages.
+        hint: What to do where all values are the same.
+
+    Raises:
+        LogError: the page column `user` or the label is missing, a value is not finite, nothing is listed, or all values are the same.
+    """
+    from ultr.data.filters.masking import masked
+
+    log = gather(source)
+    if {"weight", "reason"} <= set(log.columns):
+        log = masked(log)
+    values = as_numbers(label, log.column(label, by), rows_are(log.offsets)).astype(np.float64)
+    refuse(
+        ~np.isfinite(values),
+        f"{label} must be finite",
+        "Drop what has no value: what is not listed is unknown.",
+        rows_are(log.offsets),
+        values,
+    )
+    if not len(values):
+        raise LogError(f"{by} has nothing to learn from: the log lists no pair.")
+    if values.min() == values.max():
+        raise LogError(f"{by} has nothing to learn from: {label} is {values[0]:g} on all {len(values)} rows. {hint}")
+    return log, _table(log, values, np.arange(len(values)), by)
+
+
+def _table(log: ClickLog, labels: np.ndarray, rows: np.ndarray, by: str) -> Feedback:
+    """Gather the pairs of some rows, each once, with its largest label."""
     from pandas import factorize
 
     require(log.page_columns, "user", by=by, kind="page column", hint="One page a user: its rows are what the user clicked.")
-    labels = labels_of(log, label, by)
     code, distinct = factorize(log.page_columns["user"], sort=True, use_na_sentinel=True)
     if (code < 0).any():
         raise LogError(f"{by}: {int((code < 0).sum())} of {len(log)} pages have no user: drop them, or give each an id.")
     n_items = len(log.items) if log.items is not None else int(log.columns["item"].max()) + 1
-    rows = np.flatnonzero(labels > 0)
     key = code[log.page_of_row()[rows]].astype(np.int64) * n_items + log.columns["item"][rows]
     order = np.lexsort((-labels[rows], key))
     first = np.flatnonzero(np.r_[True, np.diff(key[order]) > 0])

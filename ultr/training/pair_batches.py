@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ultr.random import generator, mix
-from ultr.training.feedback import Feedback
+from ultr.training.feedback import Feedback, within_sorted
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +21,10 @@ class PairBatch:
         user: Numbers of users, int64, shape [B].
         item: Numbers of items, int64, shape [B]; None for all items of each user.
         label: 1 where the pair is labelled, else 0, shape [B] or [B, I].
-        target: What the label is replaced by, such as label / propensity; 0 where there is no label, same shape.
-        keep: 1 where the pair is for training, 0 where it is held out, same shape.
+        target: What the label is replaced by, such as label / propensity; 0 where there is no label, same shape; several numbers a pair
+            stand in a last dimension.
+        keep: 1 where the pair is for training, same shape.
+        held: 1 where the pair is held out, same shape; pairs of which nothing is known are neither kept nor held.
     """
 
     user: Tensor
@@ -30,6 +32,7 @@ class PairBatch:
     label: Tensor
     target: Tensor
     keep: Tensor
+    held: Tensor
 
     def __len__(self) -> int:
         return len(self.user)
@@ -73,14 +76,21 @@ class UserBatches:
         place = np.repeat(np.arange(len(users)), lengths)
         pair = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
         label = np.zeros((len(users), feedback.n_items), dtype=np.float32)
-        target = np.zeros_like(label)
+        target = np.zeros((*label.shape, *self._target.shape[1:]), dtype=np.float32)
         label[place, feedback.item[pair]] = 1
         target[place, feedback.item[pair]] = self._target[pair]
-        keep = np.ones_like(label) if self._held_out is None else (~self._held_out(users)).astype(np.float32)
-        return PairBatch(self._tensor(users), None, *(self._tensor(values) for values in (label, target, keep)))
+        known = ~feedback.is_unknown(users[:, None] * feedback.n_items + np.arange(feedback.n_items)) if len(feedback.unknown) else True
+        keep, held = kept_and_held(np.broadcast_to(known, label.shape), None if self._held_out is None else self._held_out(users))
+        return PairBatch(self._tensor(users), None, *(self._tensor(values) for values in (label, target, keep, held)))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self._device)
+
+
+def kept_and_held(known: np.ndarray, held_out: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return 1 where a pair is for training, and 1 where it is held out, float32 in the shape of `known`; 0 in both where it is unknown."""
+    held = np.zeros_like(known) if held_out is None else known & held_out
+    return (known & ~held).astype(np.float32), held.astype(np.float32)
 
 
 class HeldOut:
@@ -147,17 +157,16 @@ class DrawnBatches:
 
     def _of(self, pairs: np.ndarray) -> tuple[PairBatch, Tensor]:
         feedback, n_items = self._feedback, self._feedback.n_items
-        drawn = np.sort(self._rng.integers(feedback.n_pairs, size=len(pairs) * self._unlabelled))
-        at = np.minimum(np.searchsorted(self._keys, drawn), len(self._keys) - 1)
-        drawn = drawn[self._keys[at] != drawn]
+        drawn = np.sort(self._rng.integers(feedback.n_cells, size=len(pairs) * self._unlabelled))
+        drawn = drawn[~within_sorted(self._keys, drawn) & ~feedback.is_unknown(drawn)]
         key = np.concatenate([self._keys[pairs], drawn])
         label = np.zeros(len(key), dtype=np.float32)
         label[: len(pairs)] = 1
-        target = np.zeros_like(label)
+        target = np.zeros((len(key), *self._target.shape[1:]), dtype=np.float32)
         target[: len(pairs)] = self._target[pairs]
         user, item = np.divmod(key, n_items)
-        keep = np.ones_like(label) if self._held_out is None else (~self._held_out.pairs(user, item)).astype(np.float32)
+        keep, held = kept_and_held(np.ones(len(key), dtype=bool), None if self._held_out is None else self._held_out.pairs(user, item))
         n = len(feedback)
         weight = np.where(label > 0, n / len(pairs), (feedback.n_pairs - n) / max(1, len(drawn))) * (len(key) / feedback.n_pairs)
-        tensors = (torch.from_numpy(values).to(self._device) for values in (user, item, label, target, keep))
+        tensors = (torch.from_numpy(values).to(self._device) for values in (user, item, label, target, keep, held))
         return PairBatch(*tensors), torch.from_numpy(weight.astype(np.float32)).to(self._device)

@@ -35,7 +35,7 @@ class TripleBatch:
 
 
 class TripleBatches:
-    """Every labelled pair beside items drawn uniformly from all others. Each iteration is an epoch.
+    """Every labelled pair beside items drawn uniformly from all others; unknown ones weigh nothing. Each iteration is an epoch.
 
     Args:
         feedback: The labelled pairs, of two items or more.
@@ -67,10 +67,9 @@ class TripleBatches:
 
     def __iter__(self) -> Iterator[tuple[TripleBatch, Tensor]]:
         for pairs in np.array_split(self._rng.permutation(self._chosen), self._n_batches):
-            batch = self._of(np.repeat(np.sort(pairs), self._others))
-            yield batch, torch.ones(len(batch), device=self._device)
+            yield self._of(np.repeat(np.sort(pairs), self._others))
 
-    def _of(self, pairs: np.ndarray) -> TripleBatch:
+    def _of(self, pairs: np.ndarray) -> tuple[TripleBatch, Tensor]:
         n_items, user, item = self._feedback.n_items, self._user[pairs], self._feedback.item[pairs]
         other = self._rng.integers(n_items - 1, size=len(pairs))
         other += other >= item  # any item but this one
@@ -78,4 +77,6 @@ class TripleBatches:
         at = np.minimum(np.searchsorted(self._keys, key), len(self._keys) - 1)
         other_target = np.where(self._keys[at] == key, self._target[at], np.float32(0))
         values = (user, item, other, self._target[pairs], other_target)
-        return TripleBatch(*(torch.from_numpy(value).to(self._device) for value in values))
+        known = ~self._feedback.is_unknown(key)
+        weight = torch.from_numpy((known * (len(key) / max(1, known.sum()))).astype(np.float32)).to(self._device)
+        return TripleBatch(*(torch.from_numpy(value).to(self._device) for value in values)), weight

@@ -8,10 +8,10 @@ import numpy as np
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource
 from ultr.models.factor_fitting import check_factors, factor_training, fit_order
 from ultr.models.factors import FittedFactors
-from ultr.training.feedback import feedback_of
+from ultr.training.feedback import read_feedback
 from ultr.training.settings import Training
 from ultr.training.triple_batches import TripleBatch
 
@@ -51,8 +51,7 @@ class BPR:
             LogError: the page column `user` or the label is missing, every label is 0, or there is one item.
             ConfigError: there are several weight decays.
         """
-        log = gather(source)
-        feedback = feedback_of(log, self.label, "BPR")
+        log, feedback = read_feedback(source, self.label, "BPR")
 
         def loss(difference: Tensor, batch: TripleBatch) -> Tensor:
             return (batch.other_target == 0) * softplus(-difference)

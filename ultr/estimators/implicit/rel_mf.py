@@ -8,14 +8,14 @@ import numpy as np
 from torch import Tensor
 
 from ultr.data.checks import within
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource
 from ultr.errors import ConfigError
 from ultr.models.factor_fitting import check_factors, factor_training, fit_factors
 from ultr.models.factors import FittedFactors
 from ultr.propensity.evaluate import AnyPropensity, propensities
 from ultr.propensity.popularity import Popularity
 from ultr.training.cell_losses import LocalLoss, mixed, resolve_local_loss
-from ultr.training.feedback import feedback_of
+from ultr.training.feedback import read_feedback
 from ultr.training.pair_batches import PairBatch
 from ultr.training.settings import Training
 
@@ -72,8 +72,8 @@ class RelMF:
             LogError: the page column `user`, the label or the propensity's column is missing, or every label is 0.
             PropensityError: a propensity is outside (0, 1].
         """
-        log, local = gather(source), resolve_local_loss(self.loss, "RelMF")
-        feedback = feedback_of(log, self.label, "RelMF")
+        local = resolve_local_loss(self.loss, "RelMF")
+        log, feedback = read_feedback(source, self.label, "RelMF")
         theta = propensities(log, self.propensity, self.training.usable_device(), seed=seed)[feedback.row].astype(np.float64)
         weight = 1 / theta if self.clip is None else np.minimum(1 / theta, self.clip)
 

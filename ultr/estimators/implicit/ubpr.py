@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ultr.data.checks import within
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource
 from ultr.errors import ConfigError
 from ultr.models.factor_fitting import check_factors, factor_training, fit_order
 from ultr.models.factors import FittedFactors
 from ultr.propensity.evaluate import AnyPropensity, propensities
 from ultr.propensity.popularity import Popularity
-from ultr.training.feedback import feedback_of
+from ultr.training.feedback import read_feedback
 from ultr.training.settings import Training
 from ultr.training.triple_batches import TripleBatch
 
@@ -68,8 +68,7 @@ class UBPR:
             PropensityError: a propensity is outside (0, 1].
             ConfigError: there are several weight decays.
         """
-        log = gather(source)
-        feedback = feedback_of(log, self.label, "UBPR")
+        log, feedback = read_feedback(source, self.label, "UBPR")
         theta = propensities(log, self.propensity, self.training.usable_device(), seed=seed)[feedback.row].astype(np.float64)
         weight = 1 / theta if self.clip is None else np.minimum(1 / theta, self.clip)
         mean = float(weight.mean())

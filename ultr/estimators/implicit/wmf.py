@@ -8,12 +8,12 @@ import numpy as np
 from torch import Tensor
 
 from ultr.data.checks import within
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource
 from ultr.errors import ConfigError
 from ultr.models.factor_fitting import check_factors, factor_training, fit_factors
 from ultr.models.factors import FittedFactors
 from ultr.training.cell_losses import LocalLoss, resolve_local_loss
-from ultr.training.feedback import feedback_of
+from ultr.training.feedback import read_feedback
 from ultr.training.pair_batches import PairBatch
 from ultr.training.settings import Training
 
@@ -60,8 +60,8 @@ class WMF:
         Raises:
             LogError: the page column `user` or the label is missing, or every label is 0.
         """
-        log, local = gather(source), resolve_local_loss(self.loss, "WMF")
-        feedback = feedback_of(log, self.label, "WMF")
+        local = resolve_local_loss(self.loss, "WMF")
+        log, feedback = read_feedback(source, self.label, "WMF")
 
         def loss(logits: Tensor, batch: PairBatch) -> Tensor:
             positive, negative = local(logits)
