@@ -1,8 +1,8 @@
 """Claim: weights by the true exposure order items by relevance better than clicks do; weights by popularity need not.
 
-Worlds of 400 users and 600 items with uneven exposure (e ** 2). Estimators learn from the clicks (DoublyRobustMF from all that was shown) and
-rank, for every user, 20 items drawn at random and all shown: nDCG@5 and Recall@5 over users with a relevant item, rare items (the less clicked
-half) apart, the exact floor of a random order beside. Pairs of differences to WMF are paired by seed; intervals are Student's t over seeds.
+Worlds of 400 users and 600 items with uneven exposure (e ** 2). Estimators learn from the clicks (DoublyRobustMF from all that was shown)
+and rank, for every user, 20 items drawn at random and all shown: nDCG@5 and Recall@5 over users with a relevant item, rare items (the less
+clicked half) apart, the exact floor of a random order beside. Differences to WMF are paired by seed; intervals are Student's t over seeds.
 
     python experiments/implicit_ranking.py [--write] [--seeds 10] [--first-seed 500]
 
@@ -30,7 +30,6 @@ from ultr.data import item_counts
 from ultr.estimators import BISER, BPR, CJMF, UBPR, WMF, DoublyRobustMF, ExpoMF, MostPopular, RandomOrder, RelMF
 from ultr.evaluation import paired_interval
 from ultr.metrics import NDCG, Among, Recall
-from ultr.random import generator
 
 RESULT = Path(__file__).parent / "results" / "implicit_ranking.json"
 USERS, ITEMS, TESTED = 400, 600, 20
@@ -52,19 +51,10 @@ ESTIMATORS = {
 }
 
 
-def randomised(world: simulators.MissingNotAtRandom, seed: int) -> ultr.ClickLog:
-    """Items drawn at random for every user, and whether they are relevant."""
-    rng, users = generator(seed, "randomised test"), np.arange(USERS)
-    item = np.stack([rng.choice(ITEMS, TESTED, replace=False) for _ in users])
-    relevant = rng.random(item.shape) < np.take_along_axis(world.relevance(users), item, axis=1)
-    columns = {"item": item.reshape(-1), "click": relevant.reshape(-1).astype(np.int8)}
-    return ultr.ClickLog(np.arange(USERS + 1) * TESTED, columns, {"user": users}, world.log(seed=seed).items)
-
-
 def judged(seed: int) -> dict[str, dict[str, float]]:
     """Every metric of every estimator in one world."""
     world = simulators.MissingNotAtRandom(USERS, ITEMS, exposure_power=2.0, seed=seed)
-    clicks, shown, test = world.log(seed=seed), world.log(seed=seed, rows="exposed"), randomised(world, seed)
+    clicks, shown, test = world.log(seed=seed), world.log(seed=seed, rows="exposed"), world.random_slice(TESTED, seed=seed)
     counts = item_counts(clicks)
     rare = counts <= np.median(counts)
     base = {"nDCG@5": NDCG(5, label="click", ties="expected"), "Recall@5": Recall(5, label="click", ties="expected")}
@@ -93,7 +83,13 @@ def main() -> None:
             values, base = (np.array([row[which][metric] for row in rows]) for which in (name, "WMF"))
             interval = paired_interval(values - base)
             wins = f"{int((values > base).sum())}/{len(values)}"
-            table[metric][name] = {"mean": values.mean(), "minus WMF": interval.mean, "low": interval.low, "high": interval.high, "above": wins}
+            table[metric][name] = {
+                "mean": values.mean(),
+                "minus WMF": interval.mean,
+                "low": interval.low,
+                "high": interval.high,
+                "above": wins,
+            }
             print(f"{metric:22} {name:32} {values.mean():.4f}  {interval.mean:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}] {wins}")
     if arguments.write:
         machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), "torch": torch.__version__}

@@ -1,7 +1,7 @@
 """Claim: ratings that users choose to give are no sample; inverse propensities and the doubly robust loss predict the others better.
 
-Ratings 1 to 5 of 300 users for 400 items (1 + Binomial(4, gamma) of a MissingNotAtRandom world), given with probability .02 to .5, the higher the
-likelier. Mean squared error of the predictions against all ratings: plain factorisation, weights by the true propensity (IPS,
+Ratings 1 to 5 of 300 users for 400 items (1 + Binomial(4, gamma) of a MissingNotAtRandom world), given with probability .02 to .5, the
+higher the likelier. Mean squared error of the predictions against all ratings: plain factorisation, weights by the true propensity (IPS,
 self-normalised), by naive Bayes from a randomised slice (10 pairs a user), by a logistic regression on users and items, by popularity, and
 the doubly robust loss, clipped and not. Seeds are paired; intervals are Student's t over seeds.
 

@@ -71,6 +71,38 @@ class ExposureWorld(ABC):
         """
         return ClickLog.concat(list(self._chunks(seed, rows)))
 
+    def random_slice(self, per_user: int = 20, seed: int = 0) -> ClickLog:
+        """Show every user some items drawn at random, whatever their exposure: the slice that judges models and propensities.
+
+        Args:
+            per_user: Distinct items for each user, at least 1 and at most I.
+            seed: Which draw.
+
+        Returns:
+            One page a user, page column user; columns item, click, relevance = P(click), and propensity = P(exposed) in the other logs of
+            this world.
+
+        Raises:
+            ConfigError: `per_user` is out of range.
+        """
+        if isinstance(per_user, bool) or not isinstance(per_user, (int, np.integer)) or not 1 <= per_user <= self.n_items:
+            raise ConfigError(f"per_user must be a whole number in 1..{self.n_items}, not {per_user!r}.")
+        step, pieces = max(1, CELLS // self.n_items), []
+        for start in range(0, self.n_users, BLOCK_USERS):
+            rng = generator(seed, "random slice", start // BLOCK_USERS)
+            for first in range(start, min(start + BLOCK_USERS, self.n_users), step):
+                users = self.user_ids[first : min(first + step, start + BLOCK_USERS, self.n_users)]
+                item = np.argpartition(rng.random((len(users), self.n_items)), per_user - 1, axis=1)[:, :per_user]
+                gamma = np.take_along_axis(self.relevance(users), item, axis=1)
+                columns = {
+                    "item": item.astype(np.int32).reshape(-1),
+                    "click": (rng.random(item.shape) < gamma).astype(np.int8).reshape(-1),
+                    "relevance": gamma.reshape(-1),
+                    "propensity": self.exposure_of(users, item).reshape(-1),
+                }
+                pieces.append(ClickLog(np.arange(len(users) + 1) * per_user, columns, {"user": users}, self._catalogue))
+        return ClickLog.concat(pieces)
+
     def write_parquet(self, path: str | Path, seed: int = 0, rows: Rows = "clicks", overwrite: bool = False) -> None:
         """Write the log of `log(seed, rows)` as a folder, some users at a time: for worlds that memory does not hold."""
         from ultr.data.writer import write_log

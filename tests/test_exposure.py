@@ -163,3 +163,22 @@ def test_every_setting_changes_the_world():
     for name, value in settings.items():
         assert not np.allclose(dataclasses.replace(WORLD, **{name: value}).exposure(USERS), WORLD.exposure(USERS)), name
     assert simulators.MissingNotAtRandom is MissingNotAtRandom
+
+
+def test_a_random_slice_shows_items_whatever_their_exposure():
+    world = MissingNotAtRandom(3000, 8, exposure_power=3.0, seed=1)
+    slice_ = world.random_slice(3, seed=2)
+    assert (slice_.lengths == 3).all()
+    assert (np.diff(np.sort(slice_.columns["item"].reshape(-1, 3), axis=1), axis=1) > 0).all()
+    shown = np.bincount(slice_.columns["item"], minlength=8)
+    assert scipy.stats.chisquare(shown).pvalue > FALSE_ALARM  # negatively correlated within a page: the test is conservative
+    users, item = slice_.page_columns["user"][slice_.page_of_row()], slice_.columns["item"]
+    np.testing.assert_allclose(slice_.columns["relevance"], world.relevance(np.arange(3000))[users, item])
+    np.testing.assert_allclose(slice_.columns["propensity"], world.exposure(np.arange(3000))[users, item])
+    expected, found = slice_.columns["relevance"].sum(), slice_.columns["click"].sum()
+    spread = np.sqrt((slice_.columns["relevance"] * (1 - slice_.columns["relevance"])).sum())
+    assert abs(found - expected) < scipy.stats.norm.isf(FALSE_ALARM / 2) * spread
+    assert not np.array_equal(world.random_slice(3, seed=3).columns["item"], item)
+    for wrong in (0, 9, 2.5):
+        with pytest.raises(ConfigError, match=r"per_user must be a whole number in 1\.\.8"):
+            world.random_slice(wrong)

@@ -14,6 +14,7 @@ from ultr.errors import ConfigError, FileError, LogError
 from ultr.estimators import WMF
 from ultr.training.feedback import feedback_of
 from ultr.training.labels import labels_of
+from ultr.training.settings import Training
 
 FALSE_ALARM = 1e-5  # one-sided, a comparison
 
@@ -555,4 +556,4 @@ def test_estimators_refuse_rows_that_were_filtered_and_not_masked():
     with pytest.raises(LogError, match=r"Naive: 1 of 3 rows were filtered.*masked\(log\)"):
         labels_of(log, "click", "Naive")
     assert len(feedback_of(masked(log), "click", "test")) == 1
-    WMF(training=ultr.Training(steps=1, validation=0)).fit(log)  # pairs whose clicks were filtered are left out
+    WMF(training=Training(steps=1, validation=0)).fit(log)  # pairs whose clicks were filtered are left out

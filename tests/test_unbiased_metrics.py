@@ -13,7 +13,6 @@ from ultr.estimators import RandomOrder
 from ultr.evaluation import propensity_calibration
 from ultr.metrics import DCG, Among, PredictionError, Recall, UnbiasedAveragePrecision, UnbiasedDCG, UnbiasedRecall
 from ultr.propensity import Popularity
-from ultr.random import generator
 
 GAMMA, THETA = np.array([0.7, 0.2, 0.5, 0.9]), np.array([0.9, 0.3, 0.5, 0.25])
 METRICS = [UnbiasedDCG, UnbiasedRecall, UnbiasedAveragePrecision]
@@ -166,8 +165,8 @@ def test_every_item_but_those_of_training():
     test, train = clicks_of([3], [], [0, 4], users=["b", "a", "b"]), clicks_of([1, 3], [2], users=["b", "c"])
     pages = all_items(test, exclude=train)
     assert pages.page_columns["user"].tolist() == ["b", "a"]
-    assert [pages.columns["item"][a:b].tolist() for a, b in itertools.pairwise(pages.offsets)] == [[0, 2, 3, 4], [0, 1, 2, 3, 4]]
-    assert pages.columns["click"].tolist() == [1, 0, 1, 1, 0, 0, 0, 0, 0]
+    assert [pages.columns["item"][a:b].tolist() for a, b in itertools.pairwise(pages.offsets)] == [[0, 2, 4], [0, 1, 2, 3, 4]]
+    assert pages.columns["click"].tolist() == [1, 0, 1, 0, 0, 0, 0, 0]
     assert all_items(test).lengths.tolist() == [5, 5]
     with pytest.raises(LogError, match="exclude has 4 items and test 5"):
         all_items(test, exclude=clicks_of([1], n_items=4))
@@ -216,18 +215,11 @@ def test_weighted_error_of_what_was_rated_is_the_error_of_all():
 # Calibration against a randomised slice
 
 
-def world_and_slice(seed=0, share=0.2):
+def world_and_slice(seed=0):
     world = simulators.MissingNotAtRandom(400, 200, exposure_power=2.0, seed=seed)
-    every = world.log(seed=seed + 100, rows="all")
-    rng = generator(seed, "slice")
-    kept = rng.random(every.n_rows) < share
-    relevant = (rng.random(every.n_rows) < every.columns["relevance"]).astype(np.int8)  # all were exposed
-    lengths = np.bincount(every.page_of_row()[kept], minlength=len(every))
-    columns = {"item": every.columns["item"][kept], "click": relevant[kept], "propensity": every.columns["propensity"][kept]}
-    return world, ultr.ClickLog(np.concatenate([[0], np.cumsum(lengths)]), columns, every.page_columns, every.items)
+    return world, world.random_slice(40, seed=seed)
 
 
-FALSE_ALARM = 1e-4
 BOUND = 3.9  # two-sided normal quantile
 
 

@@ -22,7 +22,8 @@ def all_items(test: ClickLog, exclude: ClickLog | None = None) -> ClickLog:
 
     Args:
         test: Held-out clicks: the page column user, the column click, and `items`. Pages of one user are taken together.
-        exclude: Usually the training log, of the same items: its clicked pairs are no candidates, unless they are clicked in `test`.
+        exclude: Usually the training log, of the same items: its clicked pairs are no candidates, clicked again in `test` or
+            not, since a candidate must not depend on what it is judged by.
 
     Returns:
         Users in order of first appearance; columns item (rising within a page) and click, 0 or 1; page column user; the items of `test`.
@@ -44,7 +45,6 @@ def all_items(test: ClickLog, exclude: ClickLog | None = None) -> ClickLog:
             raise LogError(f"all_items: exclude has {_n_items(exclude)} items and test {n_items}; read both with the same items.")
         candidate[_clicked(exclude, users)] = False
     click[_clicked(test, users)] = True
-    candidate |= click
     columns: dict[str, np.ndarray] = {"item": np.nonzero(candidate)[1].astype(np.int32), "click": click[candidate].astype(np.int8)}
     return ClickLog(offsets_of(candidate.sum(axis=1)), columns, {"user": users.to_numpy()}, test.items)
 

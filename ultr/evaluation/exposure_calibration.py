@@ -25,8 +25,8 @@ def propensity_calibration(
     """Compare propensities with the exposure that a randomised slice implies, pairs of like propensity together.
 
     Clicks on a random sample of pairs tell how many pairs are relevant; the log shows how many of these were clicked, so how many were
-    exposed. A good propensity has `observed` near `propensity` in every bin; one that is wrong by a factor has a constant ratio (which
-    self-normalised weights forgive), and one that takes liked items for exposed ones has a ratio that falls along the bins.
+    exposed. A good propensity has `observed` near `propensity` in every bin; one that is wrong by a factor has a constant ratio, which
+    self-normalised weights forgive; a ratio that changes along the bins says that exposure is more, or less, uneven than the propensity.
 
     Args:
         log: The biased log: page column user, column click; rows not listed are not clicked.
