@@ -16,7 +16,9 @@ __getattr__, __dir__, __all__ = attach(
         "off_policy_value": "off_policy",
         "overlap": "weight_overlap",
         "paired_interval": "significance",
+        "PropensityReport": "exposure_report",
         "propensity_calibration": "exposure_calibration",
+        "propensity_report": "exposure_report",
         "two_way_interval": "significance",
     },
 )
