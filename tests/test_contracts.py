@@ -24,6 +24,7 @@ RATED = tiny_log().with_columns(rating=tiny_log().columns["grade"] + 1.0)
 ARGUMENTS = {
     "Among": {"metric": NDCG(2), "items": np.arange(len(tiny_log().items)) % 3 > 0},
     "ByPosition": {"theta": [1.0, 0.7, 0.5, 0.3, 0.2]},
+    "CWL": {"continuation": lambda rank, gain: 0.5 + 0 * gain},
     "ClickChain": {"tau_skip": 0.9, "tau_click_irrelevant": 0.6, "tau_click_relevant": 0.25},
     "DependentClick": {"continuation": [0.8, 0.5, 0.3, 0.7]},
     "DynamicBayesian": {"continuation": 0.85},
@@ -36,6 +37,20 @@ ARGUMENTS = {
 # Logs for the parts that read more than `tiny_log()` has.
 LOGS: dict[str, ultr.ClickLog] = {
     **dict.fromkeys(("DoublyRobustMF", "NaiveBayes", "RatingMF"), RATED),
+    **dict.fromkeys(  # which refuse clicks on a reranked log
+        (
+            "ExpectedSessionNDCG",
+            "NUM",
+            "NormalisedSessionDCG",
+            "RecencySessionDCG",
+            "RecencySessionRBP",
+            "SessionDCG",
+            "SessionINST",
+            "SessionRBP",
+            "UMeasure",
+        ),
+        tiny_log(),
+    ),
     "PredictionError": RATED.with_columns(score=RATED.columns["grade"] + 0.5),
 }
 

@@ -29,6 +29,7 @@ PROMISED = {
     " RegressionEM TwoTower PairDebias WMF ExpoMF RelMF BPR UBPR CJMF DoublyRobustMF BISER RatingMF",
     "ultr.evaluation": "effective_sample_size identifiability overlap off_policy_value",
     "ultr.metrics": "NDCG DCG ERR AveragePrecision ReciprocalRank Precision Recall AverageRelevantPosition RBP"
+    " QMeasure INST BPM CWL NUM UMeasure SessionDCG NormalisedSessionDCG ExpectedSessionNDCG SessionRBP RecencySessionDCG RecencySessionRBP"
     " auc group_auc log_loss calibration_ratio expected_calibration_error",
     "ultr.models": "Linear MLP SetTransformer",
     "ultr.propensity": "ByPosition PowerLaw Popularity Harvested Randomised Tower attach",

@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = attach(
         "load_rating_matrix": "data.ratings",
         "load_ratings": "data.ratings",
         "load_svmrank": "data.svmrank",
+        "load_tiangong": "data.tiangong",
         "read_table": "data.table",
         "synthetic_ranking": "data.synthetic",
     },

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
         "load_rating_matrix": "ratings",
         "load_ratings": "ratings",
         "load_svmrank": "svmrank",
+        "load_tiangong": "tiangong",
         "read_table": "table",
         "synthetic_ranking": "synthetic",
     },
