@@ -94,7 +94,7 @@ class ExposureWorld(ABC):
                 users = self.user_ids[first : min(first + step, start + BLOCK_USERS, self.n_users)]
                 item = np.argpartition(rng.random((len(users), self.n_items)), per_user - 1, axis=1)[:, :per_user]
                 gamma = np.take_along_axis(self.relevance(users), item, axis=1)
-                columns = {
+                columns: dict[str, np.ndarray] = {
                     "item": item.astype(np.int32).reshape(-1),
                     "click": (rng.random(item.shape) < gamma).astype(np.int8).reshape(-1),
                     "relevance": gamma.reshape(-1),
@@ -166,7 +166,7 @@ class TrueExposure:
 
         mask = batch.mask.cpu().numpy()
         item = np.where(mask, batch.item.cpu().numpy(), 0)
-        theta = self.world.exposure_of(batch.page("user").cpu().numpy(), item)
+        theta = self.world.exposure_of(batch.page_values("user"), item)
         return torch.from_numpy(np.where(mask, theta, 1.0).astype(np.float32)).to(batch.mask.device)
 
 

@@ -107,9 +107,7 @@ class RatingsWorld(ExposureWorld):
         numbers = np.minimum(np.searchsorted(self.user_ids, users), self.n_users - 1)
         strange = self.user_ids[numbers] != users
         if strange.any():
-            raise LogError(
-                f"User {users[strange][0]} is not among the {self.n_users} users of the ratings; {int(strange.sum())} are not."
-            )
+            raise LogError(f"User {users[strange][0]} is not among the {self.n_users} users of the ratings; {int(strange.sum())} are not.")
         return numbers
 
     @cached_property

@@ -188,7 +188,7 @@ def test_import_describe_fit_score(run):
     pd.testing.assert_frame_equal(scores, pd.read_parquet("scores.parquet"), check_dtype=False)
     ranked = ultr.load("fitted/model").rank(ultr.ParquetLog.open("log").load())
     frame = ranked.to_frame()
-    assert list(scores.columns) == ["page", "item", "score", "rank"]
+    assert list(scores.columns) == ["page", "query", "item", "score", "rank"]
     assert list(scores["page"]) == list(frame["page"])
     assert list(scores["item"]) == list(frame["item"])
     np.testing.assert_allclose(scores["score"], frame["score"])

@@ -173,7 +173,19 @@ def test_every_pair_is_drawn_as_it_stands():
     for batch, weight in DrawnBatches(feedback, np.ones(len(feedback)), 3, 50, None, generator(1), "cpu"):
         key = batch.user * feedback.n_items + batch.item
         assert torch.isin(key, torch.from_numpy(feedback.user * feedback.n_items + feedback.item)).equal(batch.label > 0)
-        assert weight.mean() == pytest.approx(1.0, rel=1e-5)
+        assert (weight > 0).all()
+
+
+def test_unlabelled_pairs_weigh_what_they_are_on_average_however_few_are_drawn():
+    """3 of 4 pairs labelled, one drawn for each batch of one: three quarters of the batches have no unlabelled pair."""
+    feedback = feedback_of(clicks_log([[1, 1], [1, 0]]), "click", "test")
+    shares = []
+    for seed in range(2000):
+        for batch, weight in DrawnBatches(feedback, np.ones(3), 1, 1, None, generator(seed, "few"), "cpu"):
+            shares.append(float((weight * (batch.label == 0)).sum() / len(batch)))
+    z = (np.mean(shares) - 1 / 4) / (np.std(shares) / np.sqrt(len(shares)))
+    assert abs(z) < scipy.stats.norm.isf(FALSE_ALARM / 2)
+    assert np.mean(np.array(shares) == 0) > 0.7
 
 
 def test_held_out_pairs_are_a_share_that_depends_on_the_pair_alone():
@@ -296,7 +308,7 @@ def test_logs_that_teach_nothing_are_refused():
     nameless = ultr.ClickLog(LOG.offsets, LOG.columns, {"user": np.array([None, *range(39)], dtype=object)}, LOG.items)
     with pytest.raises(LogError, match="1 of 40 pages have no user"):
         WMF().fit(nameless)
-    with pytest.raises(PropensityError, match="A zero means"):
+    with pytest.raises(PropensityError, match=r"user 0, item .* has 0.0; .* Give it a floor"):
         RelMF(propensity="none").fit(LOG.with_columns(none=np.zeros(LOG.n_rows)))
 
 

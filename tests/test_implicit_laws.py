@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ultr.estimators.implicit.biser import self_weighted
-from ultr.training.cell_losses import cross_entropy, doubly_robust, mixed
+from ultr.training.cell_losses import cross_entropy, doubly_robust, mixed, product_cross_entropy
 
 GAMMA, THETA = np.array([0.1, 0.4, 0.7]), np.array([0.9, 0.5, 0.2])
 LOGITS = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64)
@@ -129,3 +129,17 @@ def test_self_weighting_settles_at_the_root_of_the_click_rate(rate):
     expected = rate * self_weighted(logit, one, clip=100.0) + (1 - rate) * self_weighted(logit, zero, clip=100.0)
     (gradient,) = torch.autograd.grad(expected, logit)
     assert float(gradient) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_cross_entropy_of_a_product_is_right_for_extreme_logits_with_its_gradient():
+    """Against log1p in double precision, and 200 where p q = 1 - 2 e^-200 could not be told from 1."""
+    first = torch.tensor([-3.0, 0.5, 40.0, 200.0, -40.0], dtype=torch.float64, requires_grad=True)
+    second = torch.tensor([0.3, -1.2, 40.0, 200.0, 40.0], dtype=torch.float64)
+    zero = product_cross_entropy(first, second, torch.zeros(5, dtype=torch.float64))
+    p = torch.sigmoid(first) * torch.sigmoid(second)
+    torch.testing.assert_close(zero[:2], -torch.log1p(-p)[:2])
+    torch.testing.assert_close(zero[2:4], first[2:4] - np.log(2))  # 1 - p q is nearly e^-first + e^-second
+    one = product_cross_entropy(first, second, torch.ones(5, dtype=torch.float64))
+    torch.testing.assert_close(one[:2], -torch.log(p)[:2])
+    (gradient,) = torch.autograd.grad((zero + one).sum(), first)
+    assert torch.isfinite(gradient).all()

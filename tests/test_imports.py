@@ -14,7 +14,7 @@ import simulators
 import ultr
 
 HEAVY = ("torch", "pandas", "scipy.stats", "sklearn", "duckdb", "lightgbm", "matplotlib", "pyarrow", "joblib", "dask", "safetensors")
-NUMPY_FLOORS = ("click_models", "metrics", "rates", "diagnostics", "engine", "data", "errors", "random")
+NUMPY_FLOORS = ("click_models", "attribution", "metrics", "rates", "diagnostics", "engine", "data", "errors", "random")
 ROOMS = [ultr.__name__, simulators.__name__] + [
     module.name for root in (ultr, simulators) for module in pkgutil.walk_packages(root.__path__, f"{root.__name__}.") if module.ispkg
 ]
@@ -22,6 +22,7 @@ ROOMS = [ultr.__name__, simulators.__name__] + [
 PROMISED = {
     "ultr": "Batch ClickLog Comparison Items ParquetLog RankingData Training evaluate load load_ratings load_svmrank"
     " read_table synthetic_ranking",
+    "ultr.attribution": "FirstTouch LastTouch Linear TimeDecay UShaped Shapley MarkovRemoval",
     "ultr.click_models": "ClickModel PositionBased TrustBias Cascade DependentClick SimplifiedDynamicBayesian DynamicBayesian ClickChain"
     " UserBrowsing Mixture GlobalRate RankRate ItemRate ItemRankRate",
     "ultr.data.filters": "RobotTraffic DoubleClicks ShortDwell Bursts masked masked_pairs summary",
@@ -36,8 +37,8 @@ PROMISED = {
     "ultr.rates": "unbiased_risk shrink ShrunkRates",
     "ultr.testing": "check_propensity check_click_model check_estimator check_metric",
     "ultr.training": "Batch Training weights",
-    "simulators": "LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance MissingNotAtRandom RatingsWorld simulate_clicks"
-    " eye_tracking_examination",
+    "simulators": "LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance MissingNotAtRandom RatingsWorld Journeys"
+    " simulate_clicks eye_tracking_examination",
 }
 
 
@@ -103,6 +104,7 @@ def test_promised_names_are_there(room):
 
 def test_rooms_are_attributes_of_ultr():
     for room in (
+        "attribution",
         "data",
         "metrics",
         "estimators",

@@ -172,6 +172,83 @@ def test_estimators_take_a_filtered_log_and_do_not_count_its_clicks(estimator):
     assert not np.array_equal(fitted.score_users([3]), negative.score_users([3]))  # there the pair is an unclicked one
 
 
+def half_filtered(n_users=300, n_items=10):
+    """Every pair was shown, a third liked; of half of the users every click was filtered."""
+    rng = generator(8, "half")
+    click = (rng.random((n_users, n_items)) < 1 / 3).astype(int)
+    weight = np.where((np.arange(n_users) % 2 == 0)[:, None] & (click > 0), 0.0, 1.0)
+    columns = {
+        "item": np.tile(np.arange(n_items), n_users),
+        "click": click.ravel(),
+        "weight": weight.ravel(),
+        "reason": np.where(weight.ravel() == 0, "robot", "").astype(object),
+    }
+    pages = {"user": np.arange(n_users)}
+    return ultr.ClickLog(np.arange(n_users + 1) * n_items, columns, pages, ultr.Items(ids=np.arange(n_items))), click, weight
+
+
+@pytest.mark.parametrize("imputation", [0.0, 1.0])
+def test_filtered_pairs_are_no_negatives_of_the_doubly_robust_loss(imputation):
+    log, click, weight = half_filtered()
+    log = log.with_columns(one=np.ones(log.n_rows))
+    known = (click * weight).sum() / weight.sum()
+    for estimator in (DoublyRobustMF(propensity="one", imputation=imputation, label="click", factors=1, training=LEVEL_ONLY),):
+        fitted = estimator.fit(log).score_users(np.arange(300))
+        assert fitted[weight > 0].mean() == pytest.approx(known, abs=0.02)
+
+
+def test_users_whose_clicks_were_all_filtered_keep_their_other_pairs():
+    log, _, weight = half_filtered()
+    _, feedback = read_feedback(log, "click", "test")
+    assert len(feedback.users) == 300
+    assert feedback.n_pairs == int((weight > 0).sum())
+
+
+def test_a_labelled_pair_is_not_unknown():
+    """A kept row without a click stands beside a filtered click of the same pair."""
+    columns = {"item": np.array([0, 0, 1]), "click": np.array([0, 1, 1]), "weight": np.array([1.0, 0.0, 1.0]), "listed": np.ones(3)}
+    columns["reason"] = np.array(["", "robot", ""], dtype=object)
+    log = ultr.ClickLog(np.array([0, 3]), columns, {"user": np.array([0])}, ultr.Items(ids=np.arange(3)))
+    _, feedback = read_feedback(log, "listed", "test")
+    assert feedback.item.tolist() == [0, 1]
+    assert feedback.unknown.tolist() == []
+    assert read_feedback(log, "click", "test")[1].unknown.tolist() == [0]
+
+
+def test_popularity_counts_candidates_and_shares_without_filtered_clicks():
+    log, click, weight = half_filtered()
+    kept = (click * weight).sum(0)
+    np.testing.assert_array_equal(ultr.data.item_counts(log), kept)
+    np.testing.assert_array_equal(ultr.data.item_counts(log, "impressions"), weight.sum(0))
+    pages = ultr.data.all_items(log)
+    assert pages.n_rows == int((weight > 0).sum())
+    assert pages.columns["click"].sum() == kept.sum()
+    np.testing.assert_allclose(MostPopular().fit(log).score_users([0])[0], kept / weight.sum(0), rtol=1e-6)
+
+
+def test_held_out_clicks_teach_no_triple():
+    """Clicks without any order: a model that saw the held-out ones would rank them, up or down."""
+    rng = generator(2, "noise")
+    clicks = rng.random((200, 60)) < 0.15
+    user, item = np.nonzero(clicks)
+    log = ultr.ClickLog(
+        np.concatenate([[0], np.cumsum(clicks.sum(1))]),
+        {"item": item, "click": np.ones(len(item), dtype=int), "propensity": np.full(len(item), 0.3)},
+        {"user": np.arange(200)},
+        ultr.Items(ids=np.arange(60)),
+    )
+    held_out, feedback = HeldOut(0.3, 60, 0), feedback_of(log, "click", "test")
+    chosen = np.flatnonzero(~held_out.pairs(user, item))
+    says = lambda users, items: ~held_out.pairs(users, items)  # noqa: E731
+    for batch, weight in TripleBatches(feedback, np.ones(len(item)), chosen, 3, 500, generator(0), "cpu", says):
+        held = torch.from_numpy(held_out.pairs(batch.user.numpy(), batch.other.numpy()))
+        assert held.any()
+        assert torch.equal(weight == 0, held)
+    training = ultr.Training(steps=150, batch_pages=1000, learning_rate=0.05, weight_decay=0.01, validation=0.3, check_every=150)
+    fitted = UBPR(propensity="propensity", factors=16, training=training).fit(log)
+    assert fitted.curve.validation[-1][1] > 0.9 * fitted.curve.validation[0][1]  # with the leak it fell below 0
+
+
 def test_an_unknown_pair_of_expo_mf_has_no_exposure():
     _, feedback = read_feedback(filtered(), "click", "test")
     model = ExposureFactors.start(feedback, 2, 1.0, 0.1, (1.0, 1.0), 0)
@@ -210,6 +287,15 @@ def test_one_sweep_of_expo_mf_is_the_ridge_regression_of_each_user():
     expected, *_ = np.linalg.lstsq(design, np.concatenate([clicks[u] * root, np.zeros(3)]), rcond=None)
     np.testing.assert_allclose(model.user[u], expected, atol=1e-10)
     np.testing.assert_allclose(model.mu, (0.5 + weight.sum(0)) / (1.5 + 40), atol=1e-12)
+
+
+def test_an_item_unknown_to_all_leaves_scores_finite():
+    columns = {"item": np.array([0, 1, 0, 2]), "click": np.ones(4, dtype=int), "weight": np.array([0.0, 1.0, 0.0, 1.0])}
+    columns["reason"] = np.array(["robot", "", "robot", ""], dtype=object)
+    log = ultr.ClickLog(np.array([0, 2, 4]), columns, {"user": np.array([0, 1])}, ultr.Items(ids=np.arange(3)))
+    fitted = ExpoMF(factors=2).fit(log)
+    assert np.isfinite(fitted.score_users([0, 1])).all()
+    assert np.isfinite([value for _, value in ExpoMF(factors=2, precision=3000.0, max_iter=2).fit(CLICKS).curve.train]).all()
 
 
 # CJMF and BISER
@@ -293,7 +379,14 @@ def test_every_setting_has_an_effect(base, others):
         (lambda: DoublyRobustMF(clip=0), "DoublyRobustMF: clip is the largest weight"),
         (lambda: DoublyRobustMF(imputation="mean"), "imputation must be a number or None"),
         (lambda: DoublyRobustMF(folds=1), "folds must be a whole number of at least 2"),
-        (lambda: CJMF(parts=1), "parts must be a whole number of at least 2"),
+        (lambda: CJMF(parts=1), r"parts must be a whole number in 2\.\.50"),
+        (lambda: CJMF(parts=10**6), r"parts must be a whole number in 2\.\.50"),
+        (lambda: BPR(unlabelled=None), "unlabelled must be a whole number of at least 1"),
+        (lambda: UBPR(non_negative="yes"), "non_negative must be True or False"),
+        (lambda: RelMF(loss=["squared"]), "there is no loss"),
+        (lambda: WMF(training=3), "training must be ultr.Training"),
+        (lambda: Logistic(training=None), "training must be ultr.Training"),
+        (lambda: ExpoMF(prior=2.0), "prior must be two numbers"),
         (lambda: CJMF(clip=0.1), "CJMF: clip is the largest weight"),
         (lambda: BISER(agreement=-1), "agreement must be at least 0"),
         (lambda: BISER(clip=0.1), "BISER: clip is the largest weight"),
@@ -312,6 +405,41 @@ def test_every_setting_has_an_effect(base, others):
 def test_impossible_settings_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_an_array_by_item_is_no_array_by_position():
+    with pytest.raises(PropensityError, match=r"goes by position, but the log has no positions. By item it is a function"):
+        RelMF(propensity=np.linspace(0.1, 1, 25), training=QUICK).fit(CLICKS)
+
+
+def test_units_of_a_label_do_not_matter_where_it_is_yes_or_no():
+    settings = {"factors": 2, "training": dataclasses.replace(QUICK, weight_decay=0.5, validation=0)}
+    five = WMF(label="big", **settings).fit(CLICKS.with_columns(big=5 * CLICKS.columns["click"]))
+    np.testing.assert_array_equal(five.score_users(USERS), WMF(**settings).fit(CLICKS).score_users(USERS))
+
+
+def test_text_ids_serve_as_well_as_numbers():
+    named = ultr.ClickLog(EXPOSED.offsets, EXPOSED.columns, {"user": np.array([f"u{i:02}" for i in USERS])}, EXPOSED.items)
+    np.testing.assert_allclose(
+        attach(named, Logistic(training=QUICK)).columns["propensity"], attach(EXPOSED, Logistic(training=QUICK)).columns["propensity"]
+    )
+
+
+def test_users_of_another_kind_are_called_out():
+    fitted = WMF(training=QUICK).fit(CLICKS)
+    with pytest.warns(
+        ultr.errors.UltrWarning, match=r"None of 2 users were in the fit.*Ids are text here, such as a, and whole numbers there"
+    ):
+        fitted.score_users(["a", "b"])
+    with pytest.raises(LogError, match="score_users needs ids of users"):
+        fitted.score_users(3)
+
+
+def test_ratings_that_float32_rounds_have_a_propensity():
+    rating = np.round(RATING * 1.1, 1)
+    log = ratings_log(RNG.random(rating.shape) < 0.3, rating)
+    found = NaiveBayes(randomised=log).fit(log)
+    assert np.isfinite(attach(log, found).columns["propensity"]).all()
 
 
 def test_logs_that_teach_nothing_are_refused():

@@ -69,7 +69,7 @@ def test_a_matrix_of_ratings(tmp_path):
     ("text", "settings", "error", "message"),
     [
         ("", {}, FileError, "is empty"),
-        ("1\t2\t3\n1\t2\tgood\n", {}, FileError, "line 2 has 1, 2, good; 1 of 2 lines"),
+        ("1\t2\t3\n1\t2\tgood\n", {}, FileError, "line 2 has '1', '2', 'good'; 1 of 2 lines"),
         ("1\t2\t3\n1\t\t3\n", {}, FileError, "line 2 has"),
         ("1\t2\n", {}, FileError, "line 1: 2 fields, but columns names 3"),
         ("1\t2\t3\n1\t2\t4\n", {}, LogError, "user 1 has rated item 2 twice; 1 of 2"),
@@ -121,3 +121,38 @@ def test_all_entries_of_a_matrix(tmp_path):
     path.write_text("5 0 1\n0 4 0\n")
     assert ultr.load_rating_matrix(path).columns["rating"].tolist() == [5, 4]
     assert ultr.load_rating_matrix(path, rows="all").columns["rating"].tolist() == [5, 1, 4]
+
+
+def test_ids_stay_as_they_are_written(tmp_path):
+    path = tmp_path / "ratings.csv"
+    path.write_text("\ufeffuser,item,rating\n007,0195,5\n7,195,4\nNA,null,5\n\n1e5,x,3\n", encoding="utf-8")
+    log = ultr.load_ratings(path, rows="all")
+    assert log.page_columns["user"].tolist() == ["007", "1e5", "7", "NA"]
+    assert log.items.ids.tolist() == ["0195", "195", "null", "x"]
+    path.write_text("user,item,rating\n10,3,5\n9,20,4\n")
+    log = ultr.load_ratings(path)
+    assert log.page_columns["user"].tolist() == [9, 10]
+    assert log.items.ids.tolist() == [3, 20]
+
+
+def test_lines_are_counted_as_they_stand(tmp_path):
+    path = tmp_path / "ratings.csv"
+    path.write_text("user,item,rating\n\n\n1,2,5\n1,,4\n")
+    with pytest.raises(FileError, match=r"line 5 has '1', '', .*1 of 2 lines is wrong"):
+        ultr.load_ratings(path)
+    path.write_text("user,item,rating\n")
+    with pytest.raises(FileError, match="has a header, but no rating"):
+        ultr.load_ratings(path)
+    for wrong in ({"items": [1, 2]}, {"columns": None}):
+        with pytest.raises(ConfigError, match=r"load_ratings: (items must be the Items|columns must be a list)"):
+            ultr.load_ratings(path, **wrong)
+
+
+def test_a_matrix_without_numbers_says_so(tmp_path):
+    path = tmp_path / "train.ascii"
+    path.write_text("5 0 1\n0 nan 0\n")
+    with pytest.raises(FileError, match="line 2 has nan for item 1; 1 entries are wrong"):
+        ultr.load_rating_matrix(path)
+    path.write_text("5,0,1\n")
+    with pytest.raises(FileError, match="numbers separated by blanks and one line a user"):
+        ultr.load_rating_matrix(path)

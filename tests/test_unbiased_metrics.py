@@ -168,7 +168,7 @@ def test_every_item_but_those_of_training():
     assert [pages.columns["item"][a:b].tolist() for a, b in itertools.pairwise(pages.offsets)] == [[0, 2, 4], [0, 1, 2, 3, 4]]
     assert pages.columns["click"].tolist() == [1, 0, 1, 0, 0, 0, 0, 0]
     assert all_items(test).lengths.tolist() == [5, 5]
-    with pytest.raises(LogError, match="exclude has 4 items and test 5"):
+    with pytest.raises(LogError, match="test and exclude have 5 and 4 items"):
         all_items(test, exclude=clicks_of([1], n_items=4))
     with pytest.raises(LogError, match="needs the log's items"):
         all_items(ultr.ClickLog(test.offsets, test.columns, test.page_columns))
@@ -251,3 +251,18 @@ def test_calibration_by_hand():
     assert table.loc[0, ["clicks", "randomised_clicks"]].tolist() == [2, 3]
     with pytest.raises(LogError, match="has 3 clicks, too few for 5 bins"):
         propensity_calibration(log, "propensity", slice_)
+
+
+def test_calibration_of_pairs_not_of_clicks():
+    log = ultr.ClickLog.concat([page([1, 1, 0, 0], theta=[0.8, 0.4, 0.1, 0.1])] * 2)  # the same pairs clicked twice
+    slice_ = page([1, 1, 1, 0], theta=[0.9, 0.6, 0.2, 0.2])
+    assert propensity_calibration(log, "propensity", slice_, bins=1, n_pairs=40).loc[0, "clicks"] == 2
+    alike = propensity_calibration(
+        log.with_columns(propensity=np.full(8, 0.5)), "propensity", slice_.with_columns(propensity=np.full(4, 0.5)), bins=3
+    )
+    assert len(alike) == 1
+    with pytest.raises(ConfigError, match="n_pairs must be a number of at least 1"):
+        propensity_calibration(log, "propensity", slice_, n_pairs=0)
+    other = ultr.ClickLog(slice_.offsets, slice_.columns, slice_.page_columns, ultr.Items(ids=np.arange(4)[::-1]))
+    with pytest.raises(LogError, match="number items differently: item 0 is 0 and 3"):
+        propensity_calibration(log, "propensity", other)

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
         "Training": "training.settings",
         "evaluate": "evaluation.evaluate",
         "load": "models.files",
+        "load_paths": "data.paths",
         "load_rating_matrix": "data.ratings",
         "load_ratings": "data.ratings",
         "load_svmrank": "data.svmrank",
@@ -24,6 +25,7 @@ __getattr__, __dir__, __all__ = attach(
         "synthetic_ranking": "data.synthetic",
     },
     rooms=(
+        "attribution",
         "cli",
         "click_models",
         "config",

@@ -164,7 +164,9 @@ def _check_labels(test: str, source: LogSource, metrics: Mapping[str, Metric]) -
     why = "Clicks belong to the order that was shown and cannot judge a new one: give [test] a graded set, or a log with grades."
     for name, metric in metrics.items():
         label = getattr(metric, "label", None)
-        if label == "click":
+        if label == "click" and not (
+            "click" in columns and "position" not in columns
+        ):  # without positions nothing was shown in an order: a random slice, held-out ratings
             raise ConfigError(f"[metrics.{name}] judges by clicks. {why}")
         if label is not None and label not in columns:
             raise ConfigError(

@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = attach(
         "item_counts": "popularity",
         "ParquetLog": "parquet",
         "RankingData": "ranking",
+        "load_paths": "paths",
         "load_rating_matrix": "ratings",
         "load_ratings": "ratings",
         "load_svmrank": "svmrank",

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ultr.data.checks import check_clicks, rows_are
+from ultr.data.log import ClickLog
 from ultr.data.parquet import ParquetLog
 from ultr.data.source import LogSource
 from ultr.errors import ConfigError
@@ -19,7 +20,7 @@ def item_counts(source: LogSource, of: Of = "clicks", by: str = "item_counts") -
 
     Args:
         source: The log, with clicks for of="clicks".
-        of: "clicks", or "impressions": rows shown. A page that stands for several counts as often.
+        of: "clicks", or "impressions": rows shown. A page that stands for several counts as often; filtered rows do not count.
         by: Who asks, for messages.
 
     Returns:
@@ -34,7 +35,11 @@ def item_counts(source: LogSource, of: Of = "clicks", by: str = "item_counts") -
     counts = np.zeros(0)
     if isinstance(source, ParquetLog):
         source = source.project(
-            [name for name in ("item", "count", "click") if name in source.column_names and (of, name) != ("impressions", "click")]
+            [
+                name
+                for name in ("item", "count", "click", "weight", "reason")
+                if name in source.column_names and (of, name) != ("impressions", "click")
+            ]
         )
     for chunk in source.chunks():
         item, weights = chunk.columns["item"], None
@@ -43,7 +48,16 @@ def item_counts(source: LogSource, of: Of = "clicks", by: str = "item_counts") -
             weights = check_clicks(chunk.column("click", by=by), times, rows_are(chunk.offsets))
         elif chunk.compressed:
             weights = np.repeat(chunk.counts, chunk.lengths)
+        if "weight" in chunk.columns and not (kept := kept_rows(chunk)).all():
+            weights = kept * (1 if weights is None else weights)
         n_items = len(chunk.items) if chunk.items is not None else int(item.max(initial=-1)) + 1
         counts = np.pad(counts, (0, max(0, n_items - len(counts))))
         counts += np.bincount(item, weights, minlength=len(counts))
     return counts
+
+
+def kept_rows(log: ClickLog) -> np.ndarray:
+    """Return False at the rows that filters have taken out, bool, shape [N]."""
+    if not {"weight", "reason"} <= set(log.columns):
+        return np.ones(log.n_rows, dtype=bool)
+    return log.columns["weight"] > 0

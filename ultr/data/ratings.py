@@ -53,23 +53,39 @@ def load_ratings(
         ConfigError: `columns` does not name three columns of the file, `positive` is no number, or `rows` is neither.
     """
     _check_settings("load_ratings", positive, rows)
+    if items is not None and not isinstance(items, Items):
+        raise ConfigError(f"load_ratings: items must be the Items of a log, such as train.items, not {type(items).__name__}.")
+    if isinstance(columns, str) or not isinstance(columns, Sequence):
+        raise ConfigError(f"load_ratings: columns must be a list of names such as ('user', 'item', 'rating'), not {columns!r}.")
     file = find_file(Path(path))
     frame = _read(file, tuple(columns))
     rating = pd.to_numeric(frame["rating"], errors="coerce").to_numpy(np.float64)
-    bad = ~np.isfinite(rating) | frame["user"].isna().to_numpy() | frame["item"].isna().to_numpy()
+    bad = ~np.isfinite(rating) | (frame["user"].str.strip() == "").to_numpy() | (frame["item"].str.strip() == "").to_numpy()
     if bad.any():
         row = int(np.argmax(bad))
         raise FileError(
             f"{file}: user, item and rating must be there and the rating a number:"
-            f" line {frame.index[row]} has {', '.join(map(str, frame.iloc[row]))};"
-            f" {int(bad.sum())} of {len(bad)} lines are wrong."
+            f" line {frame.index[row]} has {', '.join(map(repr, frame.iloc[row]))};"
+            f" {int(bad.sum())} of {len(bad)} lines {'is' if bad.sum() == 1 else 'are'} wrong."
         )
-    (user, users), (item, ids) = (pd.factorize(frame[name].to_numpy(), sort=True) for name in ("user", "item"))
+    (user, users), (item, ids) = (_numbered(frame[name]) for name in ("user", "item"))
     if items is None:
         items = Items(ids=np.asarray(ids))
     else:
         item = _among(items, np.asarray(ids)[item], file)
-    return _log(user, item, rating, positive, rows, str(file), np.asarray(users), items)
+    return _log(user, item, rating, positive, rows, str(file), users, items)
+
+
+def _numbered(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of each id and the ids, rising: whole numbers where all are written as such (007 is none), else text."""
+    code, ids = pd.factorize(values.str.strip(), sort=True)
+    found = np.asarray(ids, dtype=object)
+    if pd.Series(ids).str.fullmatch(r"0|-?[1-9]\d{0,17}").all():
+        found = found.astype(np.int64)
+    order = np.argsort(found, kind="stable")
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return place[code], found[order]
 
 
 def load_rating_matrix(path: str | Path, positive: float = 4, *, rows: Rows = "positive") -> ClickLog:
@@ -93,7 +109,14 @@ def load_rating_matrix(path: str | Path, positive: float = 4, *, rows: Rows = "p
     try:
         matrix = np.loadtxt(file, ndmin=2)
     except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise FileError(f"{file} is no matrix of ratings: {str(error).splitlines()[0]}") from error
+        why = str(error).splitlines()[0].partition("; use `usecols`")[0]
+        raise FileError(f"{file} is no matrix of ratings, numbers separated by blanks and one line a user: {why}") from error
+    if not np.isfinite(matrix).all():
+        line, column = (int(place[0]) for place in np.nonzero(~np.isfinite(matrix)))
+        raise FileError(
+            f"{file}: ratings must be numbers, 0 where there is none: line {line + 1} has {matrix[line, column]} for item {column};"
+            f" {int((~np.isfinite(matrix)).sum())} entries are wrong."
+        )
     user, item = np.nonzero(matrix)
     users, items = (np.arange(n) for n in matrix.shape)
     return _log(user, item, matrix[user, item], positive, rows, str(file), users, Items(ids=items))
@@ -164,18 +187,26 @@ def _read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
             header=0 if header else None,
             names=None if header else [*known, *(f"field {i}" for i in range(len(known), len(fields)))],
             usecols=list(chosen),
+            dtype={name: str for name, role in chosen.items() if role != "rating"},
+            keep_default_na=False,
+            skip_blank_lines=False,
+            encoding="utf-8-sig",
             engine="python" if len(separator) > 1 else "c",
         )
     except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, ValueError, zlib.error) as error:
         raise FileError(f"{file} cannot be read: {str(error).strip()}. It may be truncated, or no table of ratings: check it.") from error
     frame = frame.rename(columns=chosen)[list(names)]
     frame.index = pd.RangeIndex(1 + header, 1 + header + len(frame))
+    blank = np.logical_and.reduce([(frame[name].isna() | (frame[name].astype(str).str.strip() == "")).to_numpy() for name in names])
+    frame = frame[~blank].fillna("")
+    if not len(frame):
+        raise FileError(f"{file} has a header, but no rating.")
     return frame
 
 
 def _first_line(file: Path) -> str:
     try:
-        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else open(file, encoding="utf-8") as stream:
+        with gzip.open(file, "rt", encoding="utf-8-sig") if file.suffix == ".gz" else open(file, encoding="utf-8-sig") as stream:
             line = stream.readline().rstrip("\r\n")
     except (UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
         raise FileError(f"{file} cannot be read: {error}.") from error

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ultr.data.checks import check_clicks, rows_are
+from ultr.data.candidates import check_same_items
+from ultr.data.checks import check_clicks, rows_are, within
 from ultr.data.log import ClickLog
+from ultr.data.popularity import kept_rows
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError, LogError
 
@@ -32,7 +34,7 @@ def propensity_calibration(
         log: The biased log: page column user, column click; rows not listed are not clicked.
         propensity: A model, a column's name (then in both logs), or an estimator such as Popularity, which is fitted to `log`.
         randomised: Pairs drawn at random, whatever the user and the item, clicked or not; with the items of `log`.
-        bins: Bins of equal numbers of clicks in the slice, at least 1.
+        bins: Bins of about equal numbers of clicks in the slice, at least 1; fewer where many propensities are alike.
         n_pairs: Number of all pairs that could have been shown; None is the users of `log` times its items.
         seed: Of the estimator's fit.
 
@@ -52,12 +54,17 @@ def propensity_calibration(
 
     if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
         raise ConfigError(f"propensity_calibration: bins must be a whole number of at least 1, not {bins!r}.")
+    if n_pairs is not None and not within(n_pairs, "[1, inf)"):
+        raise ConfigError(f"propensity_calibration: n_pairs must be a number of at least 1, not {n_pairs!r}.")
     log, slice_ = gather(log), gather(randomised)
+    check_same_items(log, slice_, "propensity_calibration: the log and the randomised slice")
     model = estimated(log, propensity, seed=seed)
     here, there = (_clicked(part, model) for part in (log, slice_))
     if len(there) < bins:
         raise LogError(f"propensity_calibration: the randomised slice has {len(there)} clicks, too few for {bins} bins: lower bins.")
-    edges = np.quantile(there, np.linspace(0, 1, bins + 1)[1:-1])
+    edges = np.unique(np.quantile(there, np.linspace(0, 1, bins + 1)[1:-1]))  # fewer, where many propensities are alike
+    edges = edges[edges < there.max()]
+    bins = len(edges) + 1
     in_log, in_slice = (np.bincount(np.searchsorted(edges, part, side="left"), minlength=bins) for part in (here, there))
     total = np.bincount(np.searchsorted(edges, there, side="left"), there, minlength=bins)
     if n_pairs is None:
@@ -80,11 +87,14 @@ def propensity_calibration(
 
 
 def _clicked(log: ClickLog, model: AnyPropensity) -> np.ndarray:
-    """Return the propensity of every clicked row."""
+    """Return the propensity of every pair of user and item that was clicked, each once; filtered rows are none."""
     from ultr.propensity.evaluate import propensities
 
     click = check_clicks(log.column("click", "propensity_calibration"), 1, rows_are(log.offsets)) > 0
-    return propensities(log, model)[click].astype(np.float64)
+    rows = np.flatnonzero(click & kept_rows(log))
+    user = np.unique(log.page_column("user", "propensity_calibration"), return_inverse=True)[1][log.page_of_row()[rows]]
+    first = np.unique(user * _n_items(log) + log.columns["item"][rows], return_index=True)[1]
+    return propensities(log, model)[rows[first]].astype(np.float64)
 
 
 def _n_items(log: ClickLog) -> int:

@@ -61,8 +61,8 @@ class PropensityReport:
         found = self.overlap
         share = found.effective_sample_size / found.clicks if found.clicks else 0.0
         lines = [
-            f"Weights: {found.clicks:,} clicks are worth {found.effective_sample_size:,.0f} of equal weight ({share:.0%}); the largest weight"
-            f" is {self.largest:.3g}; {found.share_clipped:.1%} of the rows are clipped."
+            f"Weights: {found.clicks:,} clicks are worth {found.effective_sample_size:,.0f} of equal weight ({share:.0%}); the largest"
+            f" weight is {self.largest:.3g}; {found.share_clipped:.1%} of the rows are clipped."
         ]
         if share < _FEW:
             lines.append("Few clicks carry most of the weight: the estimate is noisy. Clip lower, self-normalise, or gather more clicks.")

@@ -18,7 +18,8 @@ class Among:
     """Any metric of pages, judged as if a page showed certain items only: the others are taken out, the order of the rest stays.
 
     `rare = ultr.data.item_counts(train) <= 500`, then `Among(Recall(5), rare)` and `Among(Recall(5), ~rare)`. A page of which nothing is
-    left is NaN for every metric here, so it is skipped and counted.
+    left is NaN for every metric here, so it is skipped and counted. The catalogue stays whole: a metric that divides by all pairs, as
+    PredictionError with method="ips" does, still counts them all.
 
     Args:
         metric: A metric of pages, sessions or the log.

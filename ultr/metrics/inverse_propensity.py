@@ -29,7 +29,8 @@ class UnbiasedMetric(QueryMetric):
         k: Ranks that count, at least 1; None for the whole page.
         method: "ips" is the sum itself, 0 for a page without clicks: its mean is right for any number of clicks. "snips" divides by the
             page's summed weights and is NaN without a click: on a page with one click the weight cancels, so the bias stays. "pooled"
-            divides the sum over all pages by the weights of all pages: one value for the log, which no scale of the propensities changes.
+            divides the sum over all pages by the weights of all pages: one value for the log. For sums that are linear in the weights no
+            scale of the propensities then changes the value.
         clip: Largest weight 1 / theta, at least 1; None does not clip.
         label: Column of clicks, 0 or 1.
         propensity: Column of P(exposed), in (0, 1]; `ultr.propensity.attach` writes it.

@@ -15,7 +15,8 @@ class UnbiasedAveragePrecision(UnbiasedMetric):
     """Sum over the clicks i in the first k ranks of w_i (1 + sum of w_j over the clicks j above) / rank, with w = 1 / theta.
 
     Where rows are exposed independently its mean is that of the sum of precisions at the relevant rows: the average precision before it is
-    divided by their number. The row's own click counts once, not w times, since it is known to be relevant.
+    divided by their number. The row's own click counts once, not w times, since it is known to be relevant. It is quadratic in the weights,
+    so the level of the propensities matters with every method.
 
     Source:
         Derived from Yang, Cui, Xuan, Wang, Belongie and Estrin (2018), RecSys, doi:10.1145/3240323.3240355.

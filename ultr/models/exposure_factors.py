@@ -66,7 +66,7 @@ class ExposureFactors:
         alpha, beta = self.prior
         seen = self._known_users()
         self.user, self.item = user, _solve(item_squares, ridge, item_clicks)
-        self.mu = np.clip((alpha + exposed - 1) / (alpha + beta + seen - 2), 1e-10, 1 - 1e-10)
+        self.mu = np.clip((alpha + exposed - 1) / np.maximum(alpha + beta + seen - 2, 1e-10), 1e-10, 1 - 1e-10)
 
     def log_posterior(self) -> float:
         """Log of the joint density of clicks, factors and mu, up to a constant."""
@@ -76,8 +76,9 @@ class ExposureFactors:
         scale = np.sqrt(self.precision / (2 * np.pi))
         for users, clicks, known in self._blocks():
             mean = self.user[users] @ self.item.T
-            seen = self.mu * scale * np.exp(-self.precision / 2 * np.square(clicks - mean))
-            total += np.log(np.where(known, seen + (1 - clicks) * (1 - self.mu), 1.0)).sum()
+            exposed = np.log(self.mu * scale) - self.precision / 2 * np.square(clicks - mean)
+            either = np.where(clicks > 0, exposed, np.logaddexp(exposed, np.log1p(-self.mu)))
+            total += either[known > 0].sum()
         return float(total)
 
     def _exposure(self, user: np.ndarray, item: np.ndarray, mu: np.ndarray, clicks: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -30,15 +30,17 @@ def factor_training() -> Training:
     return Training(steps=200, batch_pages=1 << 16, learning_rate=0.03, weight_decay=0.05, validation=0.0)
 
 
-def check_factors(by: str, factors: int, unlabelled: int | None, least: int = 1) -> None:
-    """Raise ConfigError unless `factors` is a whole number of at least `least`, and `unlabelled` None or one of at least 1."""
-    for name, value, low in (("factors", factors, least), ("unlabelled", 1 if unlabelled is None else unlabelled, 1)):
+def check_factors(by: str, factors: int, unlabelled: int | None, least: int = 1, all_pairs: bool = True) -> None:
+    """Raise ConfigError unless `factors` is a whole number of at least `least`, and `unlabelled` one of at least 1 (None: all pairs)."""
+    for name, value, low in (("factors", factors, least), ("unlabelled", 1 if unlabelled is None and all_pairs else unlabelled, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
             raise ConfigError(f"{by}: {name} must be a whole number of at least {low}, not {value!r}.")
 
 
 def check_one_weight_decay(by: str, training: Training) -> None:
-    """Raise ConfigError where there are several to choose from."""
+    """Raise ConfigError where there are several to choose from, or the settings are none."""
+    if not isinstance(training, Training):
+        raise ConfigError(f"{by}: training must be ultr.Training(...), not {training!r}.")
     if len(training.weight_decays) > 1:
         raise ConfigError(f"{by}: give one weight_decay, not {training.weight_decay!r}; compare several estimators to choose.")
 
@@ -60,8 +62,9 @@ def fit_factors(
 ) -> FittedFactors:
     """Fit factors to the pairs of a log.
 
-    The loss is summed over all pairs and divided by the summed labels, so that learning rate and weight decay mean the same for rare and
-    for frequent clicks. Weight decay multiplies half the mean squared length of the factors, of users and of items; biases are free.
+    The loss is summed over all pairs and divided by the number of labelled ones, so that learning rate and weight decay mean the same for
+    rare and for frequent clicks. Weight decay multiplies half the mean squared length of the factors, of users and of items; biases are
+    free.
 
     Args:
         log: Where the items come from.
@@ -75,7 +78,7 @@ def fit_factors(
         training: Settings of the loop. `validation` is a share of all pairs.
         seed: Initial factors, batches, drawn pairs, and which pairs are held out.
         level: Bias before training; None is the logit of the share of labelled pairs.
-        mass: What the summed loss is divided by; None is the summed labels.
+        mass: What the summed loss is divided by; None is the number of labelled pairs.
         probability: Whether the sigmoid of the logit is what is learned.
 
     Raises:
@@ -118,7 +121,7 @@ def descend(
         unlabelled: Unlabelled pairs drawn for each labelled one, or None.
         training: Settings of the loop.
         seed: Batches, drawn pairs, and which pairs are held out.
-        mass: What the summed loss is divided by; None is the summed labels.
+        mass: What the summed loss is divided by; None is the number of labelled pairs.
         watched: Batch -> what to judge each held-out pair by, where the loss means something else on every step; None takes the loss.
 
     Raises:
@@ -126,7 +129,7 @@ def descend(
     """
     check_one_weight_decay(by, training)
     device, held_out = training.usable_device(), HeldOut(training.validation, feedback.n_items, seed) if training.validation else None
-    scale = (len(feedback.users) if unlabelled is None else feedback.n_pairs) / (mass or float(feedback.label.sum()))
+    scale = (len(feedback.users) if unlabelled is None else feedback.n_pairs) / (mass or len(feedback))
 
     def batches(*stream: str) -> UserBatches | DrawnBatches:
         rng = generator(seed, *stream)
@@ -175,7 +178,8 @@ def fit_order(
         by: Name of the estimator.
         factors: Length of the factors.
         others: Items drawn beside each labelled pair; `batch_pages` labelled pairs make a step.
-        training: Settings of the loop. `validation` is a share of the labelled pairs; each look draws the same items beside them.
+        training: Settings of the loop. `validation` is a share of the labelled pairs; each look draws the same items beside them, of which
+            those held out too count.
         seed: Initial factors, batches, drawn items, and which pairs are held out.
 
     Raises:
@@ -187,17 +191,20 @@ def fit_order(
         raise LogError(f"{by} compares items, but the log has one.")
     device = training.usable_device()
 
-    held = np.zeros(len(feedback), dtype=bool)
-    if training.validation:
-        held = HeldOut(training.validation, feedback.n_items, seed).pairs(feedback.user, feedback.item)
+    held_out = HeldOut(training.validation, feedback.n_items, seed) if training.validation else None
+    held = np.zeros(len(feedback), dtype=bool) if held_out is None else held_out.pairs(feedback.user, feedback.item)
     if held.all():
         raise LogError(f"{by} has nothing to learn from: all {len(feedback)} labelled pairs are held out. Lower validation.")
 
-    def batches(chosen: np.ndarray, stream: str) -> TripleBatches:
-        return TripleBatches(feedback, target, np.flatnonzero(chosen), others, training.batch_pages, generator(seed, stream), device)
+    def batches(chosen: np.ndarray, stream: str, judging: bool) -> TripleBatches:
+        def says(user: np.ndarray, item: np.ndarray) -> np.ndarray:
+            return np.ones(len(user), dtype=bool) if held_out is None else held_out.pairs(user, item) == judging
+
+        rng = generator(seed, stream)
+        return TripleBatches(feedback, target, np.flatnonzero(chosen), others, training.batch_pages, rng, device, says)
 
     def validate() -> float:
-        return mean_loss((objective(batch)[1], weight) for batch, weight in batches(held, "held-out triples"))
+        return mean_loss((objective(batch)[1], weight) for batch, weight in batches(held, "held-out triples", True))
 
     def objective(batch: TripleBatch) -> tuple[Tensor, Tensor]:
         first, penalty = network(batch.user, batch.item)
@@ -208,7 +215,7 @@ def fit_order(
     with seeded_torch(seed, "factors", device=device):
         network = FactorNetwork(len(feedback.users), feedback.n_items, factors, 0.0).to(device)
         plain = replace(training, weight_decay=0.0)  # it is in the loss
-        curve = minimise([network], batches(~held, "triples"), objective, validate if held.any() else None, plain)
+        curve = minimise([network], batches(~held, "triples", False), objective, validate if held.any() else None, plain)
     curve = replace(curve, weight_decay=training.weight_decays[0])
     return fitted_factors(network.cpu(), log, feedback, curve, by, probability=False)
 

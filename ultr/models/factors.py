@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +16,7 @@ from torch import Tensor
 from ultr.data.checks import require
 from ultr.data.log import ClickLog
 from ultr.data.source import need_log
-from ultr.errors import LogError
+from ultr.errors import LogError, UltrWarning
 from ultr.training.batch import Batch
 from ultr.training.minimise import Curve
 
@@ -72,7 +73,10 @@ class FittedFactors:
         Returns:
             Scores, higher is better, float32, shape [n, I]; columns in the order of `log.items`.
         """
-        left, right = self._left(self._user_numbers(np.asarray(user_ids))), self.item.astype(np.float64)
+        ids = np.asarray(user_ids)
+        if ids.ndim != 1:
+            raise LogError(f"score_users needs ids of users, shape [n], not {ids.shape or user_ids!r}.")
+        left, right = self._left(self._user_numbers(ids)), self.item.astype(np.float64)
         return self._link(left[:, :-1] @ right[:, :-1].T + left[:, -1:] + right[:, -1]).astype(np.float32)
 
     def score_log(self, log: ClickLog) -> np.ndarray:
@@ -91,8 +95,8 @@ class FittedFactors:
         return out
 
     def score(self, batch: Batch) -> Tensor:
-        """Return scores of a batch's rows, float32, shape [B, L]; 0 in the padding. Items are row numbers; users must be numbers."""
-        user = self._user_numbers(batch.page("user").cpu().numpy())[:, None]
+        """Return scores of a batch's rows, float32, shape [B, L]; 0 in the padding. Items are row numbers."""
+        user = self._user_numbers(batch.page_values("user"))[:, None]
         item = torch.where(batch.mask, batch.item, 0).cpu().numpy()
         if item.size and item.max() >= len(self.item):
             raise LogError(f"The log has item {item.max()}, but the factors were fitted on {len(self.item)} items.")
@@ -132,7 +136,15 @@ class FittedFactors:
         return 1 / (1 + np.exp(-np.clip(logits, -700, 700))) if self.probability else logits
 
     def _user_numbers(self, ids: np.ndarray) -> np.ndarray:
-        return self._user_index.get_indexer(ids)  # type: ignore[arg-type]
+        numbers = self._user_index.get_indexer(ids)  # type: ignore[arg-type]
+        if len(numbers) and (numbers < 0).all() and len(self.users):
+            warnings.warn(
+                f"None of {len(np.unique(ids.astype(str))):,} users were in the fit, so items are scored by their own level alone. Ids are"
+                f" {_kind(ids)} here, such as {ids[0]}, and {_kind(self.users)} there, such as {self.users[0]}.",
+                UltrWarning,
+                stacklevel=3,
+            )
+        return numbers
 
     def _item_numbers(self, log: ClickLog) -> np.ndarray:
         """Number of each row's item, by its id where both logs have ids, else by its row number."""
@@ -145,7 +157,10 @@ class FittedFactors:
         if bad.any():
             row = int(np.argmax(bad))
             name = log.columns["item"][row] if ids is None else ids[log.columns["item"][row]]
-            raise LogError(f"Item {name!r} was not in the log of the fit; {int(bad.sum())} of {len(item)} rows show such items: drop them.")
+            raise LogError(
+                f"Item {name} was not in the log of the fit; {int(bad.sum())} of {len(item)} rows show such items: drop them, or number the"
+                " items of both logs alike, e.g. load_ratings(items=train.items)."
+            )
         return item
 
     @cached_property
@@ -153,6 +168,10 @@ class FittedFactors:
         import pandas as pd
 
         return pd.Index(self.users)
+
+
+def _kind(ids: np.ndarray) -> str:
+    return {"i": "whole numbers", "u": "whole numbers", "f": "numbers"}.get(ids.dtype.kind, "text")
 
 
 def item_scores(log: ClickLog, users: np.ndarray, scores: np.ndarray, by: str) -> FittedFactors:

@@ -97,6 +97,11 @@ def propensities(log: ClickLog, model: AnyPropensity, device: str = "cpu", *, se
     if isinstance(function, Column):
         hint = "Give propensity= an array by position, a function of a batch, or an estimator of propensities such as Harvested()."
         require(log.columns, function.name, by="The propensity", hint=hint)
+    if isinstance(function, ByPosition) and "position" not in log.columns:
+        raise PropensityError(
+            "The propensity goes by position, but the log has no positions. By item it is a function, lambda batch: values[batch.item],"
+            " with a torch tensor `values`; by user and item see batch.page('user')."
+        )
     if isinstance(function, torch.nn.Module):
         function = copy.deepcopy(function).to(device).eval()
     out = np.empty(log.n_rows, dtype=np.float32)
@@ -145,6 +150,15 @@ def _check(values: np.ndarray, log: ClickLog) -> None:
     page = int(np.searchsorted(log.offsets, row, side="right")) - 1
     place = row - int(log.offsets[page])
     position = int(log.columns["position"][row]) if "position" in log.columns else place
+    if "position" not in log.columns:
+        who = f"user {log.page_columns['user'][page]}, " if "user" in log.page_columns else ""
+        item = log.columns["item"][row]
+        name = item if log.items is None or log.items.ids is None else log.items.ids[item]
+        raise PropensityError(
+            f"propensity must be in (0, 1]: {who}item {name} (page {page}, row {place}) has {values[row]};"
+            f" {int(bad.sum())} of {len(values)} rows are out of range. Give it a floor, e.g. propensity.clamp(min=1e-3), or divide by the"
+            " largest."
+        )
     if values[row] == 0:
         advice = (
             "A zero means that the position was never examined: drop it from the log or give it a floor, e.g. propensity.clamp(min=1e-3)."

@@ -10,7 +10,7 @@ from torch import Tensor
 from ultr.data.checks import within
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError
-from ultr.models.factor_fitting import check_factors, factor_training, fit_factors
+from ultr.models.factor_fitting import check_factors, check_one_weight_decay, factor_training, fit_factors
 from ultr.models.factors import FittedFactors
 from ultr.training.batch import Batch
 from ultr.training.cell_losses import cross_entropy, mixed
@@ -44,6 +44,7 @@ class Logistic:
 
     def __post_init__(self) -> None:
         check_factors("Logistic", self.factors, self.unlabelled, least=0)
+        check_one_weight_decay("Logistic", self.training)
         if not within(self.floor, "(0, 1]"):
             raise ConfigError(f"Logistic: floor must be in (0, 1], not {self.floor!r}.")
 
@@ -82,5 +83,5 @@ class FittedExposure:
     floor: float
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Return P(listed), float32, shape [B, L]; users must be numbers, and those that were not fitted get the item's level."""
+        """Return P(listed), float32, shape [B, L]; users that were not fitted get the item's level."""
         return self.factors.score(batch).clamp(min=self.floor)

@@ -103,9 +103,9 @@ class PropensityByValue:
         Raises:
             PropensityError: a row has a value that was not in the log of the fit.
         """
-        found = batch.column(self.column).double().cpu().numpy()
-        at = np.minimum(np.searchsorted(self.values, found), len(self.values) - 1)
-        strange = (self.values[at] != found) & batch.mask.cpu().numpy()
+        found, values = batch.column(self.column).float().cpu().numpy(), self.values.astype(np.float32)  # as exact as batches are
+        at = np.minimum(np.searchsorted(values, found), len(values) - 1)
+        strange = (values[at] != found) & batch.mask.cpu().numpy()
         if strange.any():
             raise PropensityError(
                 f"{self.column} {found[strange][0]:g} has no propensity: the log of the fit had {', '.join(f'{v:g}' for v in self.values)}"

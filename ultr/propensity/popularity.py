@@ -74,7 +74,8 @@ class Popularity:
         return FittedPopularity(self._propensities(counts))
 
     def _propensities(self, counts: np.ndarray) -> np.ndarray:
-        values = np.where(counts > 0, counts, 0.0) ** self.power if self.power else np.ones(len(counts))
+        scale = counts.max() if self.normalise else 1.0  # cancels, and keeps large powers finite
+        values = (np.maximum(counts, 0.0) / scale) ** self.power if self.power else np.ones(len(counts))
         if self.normalise is not None:
             values = values / (values.max() if self.normalise == "max" else values.mean())
         elif values.max() > 1:

@@ -68,7 +68,8 @@ def shrink(
             own cell's clicks: cross-fit it, or the risk is understated and the shrinkage is too weak. None: the pooled rate.
         weight: "size": trials / (trials + strength), large cells keep more of their own rate. "constant": one share for all cells.
         cross_fit: Take the pooled rate of the other cells as the target (leave one out). False: that of all cells, whose part in its own
-            target the risk then accounts for.
+            target the risk then accounts for. To sort cells by their rate say False: where hardly any of a cell's own rate is kept, the
+            rate of the others is the lower, the higher its own is.
 
     Returns:
         The shrunk rates. A cell with one trial has no say in the weight, which then applies to it too; one without trials has its target.

@@ -85,13 +85,24 @@ class Batch:
         Raises:
             LogError: the log lacks it, or it holds no numbers.
         """
+        return self._tensor(name, self.page_values(name))
+
+    def page_values(self, name: str) -> np.ndarray:
+        """Return a page column as the log has it, ids of any kind, shape [B].
+
+        Raises:
+            LogError: the log lacks it.
+        """
         require(self._log.page_columns, name, by="The batch", kind="page column")
         values = self._log.page_columns[name]
-        return self._tensor(name, values if self._pages is None else values[self._pages])
+        return values if self._pages is None else values[self._pages]
 
     def _tensor(self, name: str, values: np.ndarray) -> Tensor:
         if values.dtype.kind not in "biuf":
-            raise LogError(f"column {name!r} holds {values.dtype}, but a batch needs numbers: encode it first.")
+            raise LogError(
+                f"column {name!r} holds {values.dtype}, but a batch needs numbers: number its values first, e.g. with pandas.factorize, or"
+                " read a page column as it is with batch.page_values(name)."
+            )
         kind = np.float32 if values.dtype.kind == "f" else np.int64
         return torch.from_numpy(values.astype(kind)).to(self._device)
 

@@ -35,7 +35,7 @@ def resolve_local_loss(loss: str | LocalLoss, by: str) -> LocalLoss:
     """
     if callable(loss):
         return loss
-    if loss not in LOCAL_LOSSES:
+    if not isinstance(loss, str) or loss not in LOCAL_LOSSES:
         raise ConfigError(f"{by}: there is no loss {loss!r}. Losses: {', '.join(LOCAL_LOSSES)}, or a function logits -> (loss 1, loss 0).")
     return LOCAL_LOSSES[loss]
 
@@ -75,5 +75,6 @@ def product_cross_entropy(first: Tensor, second: Tensor, label: Tensor) -> Tenso
     In log space: finite for logits of either sign and any size.
     """
     both = -softplus(-first) - softplus(-second)
-    neither = torch.where(both > -0.5, torch.log(-torch.expm1(both).clamp(max=-1e-38)), torch.log1p(-torch.exp(both)))
+    # log(1 - p q) = log(1 - p + p (1 - q)), a sum of two terms that cannot cancel
+    neither = torch.logaddexp(-softplus(first), -softplus(-first) - softplus(second))
     return -(label * both + (1 - label) * neither)

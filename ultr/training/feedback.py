@@ -79,19 +79,32 @@ def read_feedback(source: LogSource, label: str, by: str) -> tuple[ClickLog, Fee
     Raises:
         LogError: as `feedback_of`.
     """
-    from pandas import Index
+    log, unknown = _without_filtered(gather(source))
+    return log, _leaving_out(feedback_of(log, label, by), unknown)
 
+
+def _without_filtered(log: ClickLog) -> tuple[ClickLog, tuple[np.ndarray, np.ndarray]]:
+    """Return a log without its filtered rows, and the users and items of the pairs that are then unknown.
+
+    A user all of whose rows were filtered stays, on an empty page: nothing else is known to be wrong with what they did not click.
+    """
     from ultr.data.filters.masking import masked, masked_pairs
 
-    log = gather(source)
-    if not {"weight", "reason"} <= set(log.columns) or not (log.columns["weight"] == 0).any() or "user" not in log.page_columns:
-        return log, feedback_of(log, label, by)
-    users, items = masked_pairs(log)
-    log = masked(log)
-    feedback = feedback_of(log, label, by)
-    number = Index(feedback.users).get_indexer(users)  # -1: all rows of the user were filtered, and the user with them
-    keys = number[number >= 0].astype(np.int64) * feedback.n_items + items[number >= 0]
-    return log, replace(feedback, unknown=np.sort(keys))
+    nothing = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    if not {"weight", "reason"} <= set(log.columns) or "user" not in log.page_columns or not (log.columns["weight"] == 0).any():
+        return log, nothing
+    return masked(log, keep_pages=True), masked_pairs(log)
+
+
+def _leaving_out(feedback: Feedback, pairs: tuple[np.ndarray, np.ndarray]) -> Feedback:
+    """Return the feedback with some pairs unknown, given by the ids of users and the rows of items; a labelled pair is known."""
+    from pandas import Index
+
+    users, items = pairs
+    if not len(users):
+        return feedback
+    key = Index(feedback.users).get_indexer(Index(users)).astype(np.int64) * feedback.n_items + items
+    return replace(feedback, unknown=np.setdiff1d(key, feedback.user * feedback.n_items + feedback.item))
 
 
 def feedback_of(log: ClickLog, label: str, by: str) -> Feedback:
@@ -122,11 +135,7 @@ def listed_pairs(source: LogSource, label: str, by: str, hint: str = "Check the 
     Raises:
         LogError: the page column `user` or the label is missing, a value is not finite, nothing is listed, or all values are the same.
     """
-    from ultr.data.filters.masking import masked
-
-    log = gather(source)
-    if {"weight", "reason"} <= set(log.columns):
-        log = masked(log)
+    log, unknown = _without_filtered(gather(source))
     values = as_numbers(label, log.column(label, by), rows_are(log.offsets)).astype(np.float64)
     refuse(
         ~np.isfinite(values),
@@ -139,7 +148,7 @@ def listed_pairs(source: LogSource, label: str, by: str, hint: str = "Check the 
         raise LogError(f"{by} has nothing to learn from: the log lists no pair.")
     if values.min() == values.max():
         raise LogError(f"{by} has nothing to learn from: {label} is {values[0]:g} on all {len(values)} rows. {hint}")
-    return log, _table(log, values, np.arange(len(values)), by)
+    return log, _leaving_out(_table(log, values, np.arange(len(values)), by), unknown)
 
 
 def _table(log: ClickLog, labels: np.ndarray, rows: np.ndarray, by: str) -> Feedback:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ultr.data.checks import check_clicks, refuse, rows_are
+from ultr.data.checks import as_numbers, check_clicks, refuse, rows_are
 from ultr.data.log import ClickLog
 from ultr.errors import LogError
 
@@ -24,10 +24,10 @@ def labels_of(log: ClickLog, label: str, by: str) -> np.ndarray:
         LogError: the column is missing, negative or not finite, clicks exceed the count, every label is 0, or filtered rows were not
             masked.
     """
-    values = np.asarray(log.column(label, by), dtype=np.float64)
+    where = rows_are(log.offsets)
+    values = as_numbers(label, log.column(label, by), where).astype(np.float64)
     if "reason" in log.columns and "weight" in log.columns and (filtered := int((log.columns["weight"] == 0).sum())):
         raise LogError(f"{by}: {filtered} of {log.n_rows} rows were filtered, and are no labels: give ultr.data.filters.masked(log).")
-    where = rows_are(log.offsets)
     if label == "click":
         count = np.repeat(log.counts, log.lengths)
         check_clicks(values, count, where)

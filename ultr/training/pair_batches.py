@@ -157,7 +157,8 @@ class DrawnBatches:
 
     def _of(self, pairs: np.ndarray) -> tuple[PairBatch, Tensor]:
         feedback, n_items = self._feedback, self._feedback.n_items
-        drawn = np.sort(self._rng.integers(feedback.n_cells, size=len(pairs) * self._unlabelled))
+        n_drawn = len(pairs) * self._unlabelled
+        drawn = np.sort(self._rng.integers(feedback.n_cells, size=n_drawn))
         drawn = drawn[~within_sorted(self._keys, drawn) & ~feedback.is_unknown(drawn)]
         key = np.concatenate([self._keys[pairs], drawn])
         label = np.zeros(len(key), dtype=np.float32)
@@ -166,7 +167,7 @@ class DrawnBatches:
         target[: len(pairs)] = self._target[pairs]
         user, item = np.divmod(key, n_items)
         keep, held = kept_and_held(np.ones(len(key), dtype=bool), None if self._held_out is None else self._held_out.pairs(user, item))
-        n = len(feedback)
-        weight = np.where(label > 0, n / len(pairs), (feedback.n_pairs - n) / max(1, len(drawn))) * (len(key) / feedback.n_pairs)
+        # a pair that is drawn stands for n_cells / n_drawn pairs: right on average also where few or none of the draws are unlabelled
+        weight = np.where(label > 0, len(feedback) / len(pairs), feedback.n_cells / n_drawn) * (len(key) / feedback.n_pairs)
         tensors = (torch.from_numpy(values).to(self._device) for values in (user, item, label, target, keep, held))
         return PairBatch(*tensors), torch.from_numpy(weight.astype(np.float32)).to(self._device)

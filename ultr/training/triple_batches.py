@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,8 @@ class TripleBatches:
         feedback: The labelled pairs, of two items or more.
         target: Of each, such as 1 / propensity, shape [n].
         chosen: Numbers of the pairs to go through, shape [m].
+        says: (users, items) -> True where a pair may be the other one, shape as both; None where every known pair may. Pairs that are held
+            out teach nothing, and pairs that have taught judge nothing.
         others: Items drawn for every labelled pair, at least 1.
         size: Labelled pairs a batch at most.
         rng: Draws the order and the items.
@@ -56,7 +58,9 @@ class TripleBatches:
         size: int,
         rng: np.random.Generator,
         device: str,
+        says: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     ) -> None:
+        self._says = says
         self._feedback, self._target, self._others = feedback, target.astype(np.float32), others
         self._chosen, self._rng, self._device, self._user = chosen, rng, device, feedback.user
         self._keys = self._user * feedback.n_items + feedback.item  # rising
@@ -78,5 +82,7 @@ class TripleBatches:
         other_target = np.where(self._keys[at] == key, self._target[at], np.float32(0))
         values = (user, item, other, self._target[pairs], other_target)
         known = ~self._feedback.is_unknown(key)
+        if self._says is not None:
+            known &= self._says(user, other)
         weight = torch.from_numpy((known * (len(key) / max(1, known.sum()))).astype(np.float32)).to(self._device)
         return TripleBatch(*(torch.from_numpy(value).to(self._device) for value in values)), weight

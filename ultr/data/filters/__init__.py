@@ -2,7 +2,8 @@
 
     for clean in (RobotTraffic(rates=[(100, 3600)]), DoubleClicks(), Bursts(window=3600)):
         log = clean(log)
-    log = masked(log)
+    ranker = IPS(...).fit(masked(log))       # who learns from the rows of pages
+    model = RelMF(...).fit(log)              # who learns from all pairs of users and items: leaves filtered pairs out by itself
 
 A filter drops no row and changes no click. It sets the row column `weight` (made of ones where there is none) to 0 where it filters, and
 the row column `reason`, "" where a row was kept, to its name. Weight 0 says that the row tells nothing: it is neither a click nor a skip.
@@ -10,7 +11,8 @@ A filter looks at the clicks that the filters before it kept, so the crude ones 
 need the whole history of a user or an item: a log in pieces is read into memory.
 
 Who learns from the rows of pages takes `masked(log)`, which leaves these rows out. Who learns from all pairs of users and items, listed or
-not, must also leave `masked_pairs(log)` out of the loss: a pair that is no longer listed would else count as one without a click.
+not, must also leave `masked_pairs(log)` out of the loss: a pair that is no longer listed would else count as one without a click. The
+estimators for users and items do so when they are given the filtered log itself, not `masked(log)`.
 Clicks that a propensity is counted from are those of the log that it is given: give it `masked(log)` as well.
 """
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def masked(source: LogSource) -> ClickLog:
+def masked(source: LogSource, *, keep_pages: bool = False) -> ClickLog:
     """Return the log without the rows of weight 0, which so are neither clicks nor skips.
 
     The other rows keep their position, and with it their propensity. Laws of whole pages, as the cascade, read the clicks above a row and
@@ -23,6 +23,8 @@ def masked(source: LogSource) -> ClickLog:
 
     Args:
         source: A log with the column `weight`.
+        keep_pages: Keep pages all of whose rows were filtered. Estimators for users and items do so themselves: they leave the pairs that
+            were filtered out of their losses, and the user's other pairs are as well known as before.
 
     Returns:
         The rows of positive weight. A page all of whose rows were filtered is dropped, since an empty page says that nothing was clicked;
@@ -37,7 +39,7 @@ def masked(source: LogSource) -> ClickLog:
     lengths = np.bincount(log.page_of_row()[kept], minlength=len(log))
     columns = {name: values[kept] for name, values in log.columns.items()}
     rows = ClickLog(offsets_of(lengths), columns, log.page_columns, log.items)
-    emptied = (lengths == 0) & (log.lengths > 0)
+    emptied = (lengths == 0) & (log.lengths > 0) & (not keep_pages)
     return rows.select(~emptied) if emptied.any() else rows
 
 

@@ -12,7 +12,7 @@ from ultr.data.checks import within
 from ultr.data.source import LogSource
 from ultr.errors import ConfigError
 from ultr.models.averaged_factors import averaged
-from ultr.models.factor_fitting import check_factors, descend, factor_training, fitted_factors, logit_of
+from ultr.models.factor_fitting import check_factors, check_one_weight_decay, descend, factor_training, fitted_factors, logit_of
 from ultr.models.factor_network import FactorNetwork
 from ultr.models.factors import FittedFactors
 from ultr.training.cell_losses import cross_entropy, mixed, product_cross_entropy
@@ -26,16 +26,17 @@ from ultr.training.settings import Training
 class BISER:
     """Bilateral self-unbiased learning: the loss of RelMF with the model's own prediction of the click in the place of the propensity.
 
-    No propensity is needed, and none is estimated: where predictions settle, p = P(click) / p, so a flexible model comes to the square root
-    of the click rate, sqrt(theta gamma). That narrows differences of exposure and of relevance alike.
+    No propensity is needed, and none is estimated: where predictions settle, p = P(click) / max(p, 1 / clip), so a flexible model comes to
+    the square root of the click rate, sqrt(theta gamma), where that is above 1 / clip, and to clip times the rate elsewhere. That narrows
+    differences of exposure and of relevance alike.
 
     Args:
         agreement: Weight of the squared difference between the two models' predictions, at least 0.
         clip: Largest weight, at least 1: no prediction below 1 / clip counts as a propensity.
         factors: Length of the factors, at least 1.
         unlabelled: Pairs drawn for each click, at least 1; `batch_pages` then counts clicks. None takes all pairs, of `batch_pages` users.
-        training: Settings of the loop; `validation` is a share of the pairs, on which p^2 is judged as P(click); weight decay multiplies
-            half the mean squared length of the factors.
+        training: Settings of the loop; `validation` is a share of the pairs, on which p max(p, 1 / clip) is judged as P(click); weight
+            decay multiplies half the mean squared length of the factors.
         label: Row column; a pair counts as clicked where it is above 0 on one of the user's pages.
 
     Source:
@@ -60,6 +61,7 @@ class BISER:
         if not within(self.clip, "[1, inf)"):
             raise ConfigError(f"BISER: clip is the largest weight, at least 1, not {self.clip!r}.")
         check_factors("BISER", self.factors, self.unlabelled)
+        check_one_weight_decay("BISER", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
         """Fit both models.
@@ -81,8 +83,9 @@ class BISER:
                 return (values + self.agreement * apart) / 2, (penalty + other) / 2
 
             def click_loss(batch: PairBatch) -> Tensor:
-                logits = (network(batch.user, batch.item)[0] for network in networks)
-                return torch.stack([product_cross_entropy(logit, logit, batch.label) for logit in logits]).mean(0)
+                logits = [network(batch.user, batch.item)[0] for network in networks]
+                floor = float(np.log(1 / (self.clip - 1))) if self.clip > 1 else np.inf  # the logit of 1 / clip
+                return torch.stack([product_cross_entropy(logit, logit.clamp(min=floor), batch.label) for logit in logits]).mean(0)
 
             curve = descend(
                 networks,

@@ -12,7 +12,7 @@ from ultr.data.checks import within
 from ultr.data.source import LogSource
 from ultr.errors import ConfigError
 from ultr.models.averaged_factors import averaged
-from ultr.models.factor_fitting import check_factors, descend, factor_training, fitted_factors, logit_of
+from ultr.models.factor_fitting import check_factors, check_one_weight_decay, descend, factor_training, fitted_factors, logit_of
 from ultr.models.factor_network import FactorNetwork
 from ultr.models.factors import FittedFactors
 from ultr.models.item_exposure import ItemExposure
@@ -23,6 +23,8 @@ from ultr.training.pair_batches import PairBatch
 from ultr.training.seeding import seeded_torch
 from ultr.training.settings import Training
 
+_MOST_PARTS = 50
+
 
 @dataclass(frozen=True, kw_only=True)
 class CJMF:
@@ -31,10 +33,11 @@ class CJMF:
     The pairs of users and items are cut into parts. For every part there is a model of relevance and one of exposure that do not learn from
     it; their predictions there are the propensities by which the models of the other parts learn, so that no model weights by what it has
     itself over-fitted. Relevance depends on user and item, exposure on the item and its popularity. Clicks tell theta gamma alone: how much
-    of an item's popularity is exposure and how much is relevance is decided by where learning starts, not by the data.
+    of an item's popularity is exposure and how much is relevance is decided by where learning starts, not by the data. Where clicks are
+    rarer than 1 / clip^2 both come out too low.
 
     Args:
-        parts: Parts of the pairs, at least 2.
+        parts: Parts of the pairs, each with two models of its own, 2 to 50.
         clip: Largest weight, at least 1: neither theta nor gamma is taken to be below 1 / clip.
         factors: Length of the factors, at least 1.
         unlabelled: Pairs drawn for each click, at least 1; `batch_pages` then counts clicks. None takes all pairs, of `batch_pages` users.
@@ -59,11 +62,12 @@ class CJMF:
     label: str = "click"
 
     def __post_init__(self) -> None:
-        if isinstance(self.parts, bool) or not isinstance(self.parts, int) or self.parts < 2:
-            raise ConfigError(f"CJMF: parts must be a whole number of at least 2, not {self.parts!r}.")
+        if isinstance(self.parts, bool) or not isinstance(self.parts, int) or not 2 <= self.parts <= _MOST_PARTS:
+            raise ConfigError(f"CJMF: parts must be a whole number in 2..{_MOST_PARTS}, each with a model of its own, not {self.parts!r}.")
         if not within(self.clip, "[1, inf)"):
             raise ConfigError(f"CJMF: clip is the largest weight, at least 1, not {self.clip!r}.")
         check_factors("CJMF", self.factors, self.unlabelled)
+        check_one_weight_decay("CJMF", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
         """Fit relevance and exposure; scores are the relevance.

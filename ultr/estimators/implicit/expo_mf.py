@@ -53,7 +53,7 @@ class ExpoMF:
         for name in ("precision", "weight_decay"):
             if not within(getattr(self, name), "(0, inf)"):
                 raise ConfigError(f"ExpoMF: {name} must be above 0, not {getattr(self, name)!r}.")
-        if len(self.prior) != 2 or not all(within(value, "[1, inf)") for value in self.prior):
+        if not isinstance(self.prior, (tuple, list)) or len(self.prior) != 2 or not all(within(value, "[1, inf)") for value in self.prior):
             raise ConfigError(f"ExpoMF: prior must be two numbers of at least 1, not {self.prior!r}.")
         if isinstance(self.max_iter, bool) or not isinstance(self.max_iter, int) or self.max_iter < 1:
             raise ConfigError(f"ExpoMF: max_iter must be a whole number of at least 1, not {self.max_iter!r}.")

@@ -28,4 +28,6 @@ class MostPopular:
             LogError: the page column `user` or the label is missing, or every label is 0.
         """
         log, feedback = read_feedback(source, self.label, "MostPopular")
-        return item_scores(log, feedback.users, np.bincount(feedback.item, minlength=feedback.n_items) / len(feedback.users), "MostPopular")
+        clicks = np.bincount(feedback.item, minlength=feedback.n_items)
+        known = len(feedback.users) - np.bincount(feedback.unknown % feedback.n_items, minlength=feedback.n_items)
+        return item_scores(log, feedback.users, clicks / np.maximum(known, 1), "MostPopular")

@@ -10,7 +10,7 @@ from torch import Tensor
 from ultr.data.checks import within
 from ultr.data.source import LogSource
 from ultr.errors import ConfigError
-from ultr.models.factor_fitting import check_factors, factor_training, fit_factors
+from ultr.models.factor_fitting import check_factors, check_one_weight_decay, factor_training, fit_factors
 from ultr.models.factors import FittedFactors
 from ultr.propensity.evaluate import AnyPropensity, propensities
 from ultr.propensity.popularity import Popularity
@@ -29,7 +29,7 @@ class RelMF:
 
     Args:
         propensity: P(exposed): Popularity by default, any function of a batch (`.item`, `.page("user")`), or a column's name; called on the
-            clicked pairs.
+            rows of the log, of which those with a label count; of a pair clicked on several pages one counts.
         clip: Largest weight 1 / theta, at least 1; None does not clip, 1 is the naive WMF.
         non_negative: Cut the loss of each pair at 0, which bounds it and is no longer unbiased.
         loss: "cross_entropy", "squared", or a function logits -> (loss against 1, loss against 0).
@@ -62,8 +62,11 @@ class RelMF:
             raise ConfigError(
                 f"RelMF: clip is the largest weight, at least 1, not {self.clip!r}; a floor M on the propensity is clip = 1/M."
             )
+        if not isinstance(self.non_negative, bool):
+            raise ConfigError(f"RelMF: non_negative must be True or False, not {self.non_negative!r}.")
         resolve_local_loss(self.loss, "RelMF")
         check_factors("RelMF", self.factors, self.unlabelled)
+        check_one_weight_decay("RelMF", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
         """Fit factors.

@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 from ultr.data.checks import within
 from ultr.data.source import LogSource
 from ultr.errors import ConfigError
-from ultr.models.factor_fitting import check_factors, factor_training, fit_order
+from ultr.models.factor_fitting import check_factors, check_one_weight_decay, factor_training, fit_order
 from ultr.models.factors import FittedFactors
 from ultr.propensity.evaluate import AnyPropensity, propensities
 from ultr.propensity.popularity import Popularity
@@ -29,7 +29,7 @@ class UBPR:
 
     Args:
         propensity: P(exposed): Popularity by default, any function of a batch (`.item`, `.page("user")`), or a column's name; called on the
-            clicked pairs.
+            rows of the log, of which those with a label count; of a pair clicked on several pages one counts.
         clip: Largest weight 1 / theta, at least 1; None does not clip, 1 is BPR.
         non_negative: Cut the loss of each pair at 0, which bounds it and is no longer unbiased.
         factors: Length of the factors, at least 1.
@@ -58,7 +58,10 @@ class UBPR:
     def __post_init__(self) -> None:
         if self.clip is not None and not within(self.clip, "[1, inf)"):
             raise ConfigError(f"UBPR: clip is the largest weight, at least 1, not {self.clip!r}; a floor M on theta is clip = 1 / M.")
-        check_factors("UBPR", self.factors, self.unlabelled)
+        if not isinstance(self.non_negative, bool):
+            raise ConfigError(f"UBPR: non_negative must be True or False, not {self.non_negative!r}.")
+        check_factors("UBPR", self.factors, self.unlabelled, all_pairs=False)
+        check_one_weight_decay("UBPR", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
         """Fit factors.
