@@ -21,7 +21,12 @@ BASES = {"ClickModel"}  # abstract: nothing to construct
 
 # Constructor arguments of the parts that cannot be made without any. A part that is missing here and needs some fails its test.
 RATED = tiny_log().with_columns(rating=tiny_log().columns["grade"] + 1.0)
+FIELDS = ultr.Fields(categorical={"item": "vocabulary"}, dense=("position",))
+CONVERTED = tiny_log().with_columns(conversion=tiny_log().columns["click"] * (tiny_log().columns["grade"] > 1))
+CREDITED = {"main": "conversion", "auxiliary": ("click",), "fields": FIELDS}
 ARGUMENTS = {
+    **{name: {"fields": FIELDS} for name in ("DCMT", "ESCM2", "ESMM", "MultiDR", "MultiIPW", "NaiveCVR")},
+    **dict.fromkeys(("HoME", "MMoE", "MoAE", "NATAL", "PLE", "SharedBottom"), CREDITED),
     "Among": {"metric": NDCG(2), "items": np.arange(len(tiny_log().items)) % 3 > 0},
     "ByPosition": {"theta": [1.0, 0.7, 0.5, 0.3, 0.2]},
     "CWL": {"continuation": lambda rank, gain: 0.5 + 0 * gain},
@@ -36,6 +41,8 @@ ARGUMENTS = {
 }
 # Logs for the parts that read more than `tiny_log()` has.
 LOGS: dict[str, ultr.ClickLog] = {
+    **dict.fromkeys(("DCMT", "ESCM2", "ESMM", "MultiDR", "MultiIPW", "NaiveCVR"), CONVERTED),
+    **dict.fromkeys(("HoME", "MMoE", "MoAE", "NATAL", "PLE", "SharedBottom"), CONVERTED),
     **dict.fromkeys(("DoublyRobustMF", "NaiveBayes", "RatingMF"), RATED),
     **dict.fromkeys(  # which refuse clicks on a reranked log
         (

@@ -20,14 +20,15 @@ ROOMS = [ultr.__name__, simulators.__name__] + [
 ]
 
 PROMISED = {
-    "ultr": "Batch ClickLog Comparison Items ParquetLog RankingData Training evaluate load load_ratings load_svmrank"
+    "ultr": "Batch ClickLog Comparison Fields Items ParquetLog RankingData Training evaluate load load_ratings load_svmrank"
     " read_table synthetic_ranking",
     "ultr.attribution": "FirstTouch LastTouch Linear TimeDecay UShaped Shapley MarkovRemoval",
     "ultr.click_models": "ClickModel PositionBased TrustBias Cascade DependentClick SimplifiedDynamicBayesian DynamicBayesian ClickChain"
     " UserBrowsing Mixture GlobalRate RankRate ItemRate ItemRankRate",
     "ultr.data.filters": "RobotTraffic DoubleClicks ShortDwell Bursts masked masked_pairs summary",
     "ultr.estimators": "Naive IPS DLA Oracle UnbiasedLambdaMART AffineCorrection PolicyAware DoublyRobust CascadeIPS"
-    " RegressionEM TwoTower PairDebias WMF ExpoMF RelMF BPR UBPR CJMF DoublyRobustMF BISER RatingMF",
+    " RegressionEM TwoTower PairDebias WMF ExpoMF RelMF BPR UBPR CJMF DoublyRobustMF BISER RatingMF"
+    " NaiveCVR ESMM MultiIPW MultiDR ESCM2 DCMT SharedBottom MMoE PLE HoME NATAL MoAE",
     "ultr.evaluation": "effective_sample_size identifiability overlap off_policy_value",
     "ultr.metrics": "NDCG DCG ERR AveragePrecision ReciprocalRank Precision Recall AverageRelevantPosition RBP"
     " QMeasure INST BPM CWL NUM UMeasure SessionDCG NormalisedSessionDCG ExpectedSessionNDCG SessionRBP RecencySessionDCG RecencySessionRBP"
@@ -37,7 +38,7 @@ PROMISED = {
     "ultr.rates": "unbiased_risk shrink ShrunkRates",
     "ultr.testing": "check_propensity check_click_model check_estimator check_metric",
     "ultr.training": "Batch Training weights",
-    "simulators": "LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance MissingNotAtRandom RatingsWorld Journeys"
+    "simulators": "Conversions LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance MissingNotAtRandom RatingsWorld Journeys"
     " simulate_clicks eye_tracking_examination",
 }
 

@@ -91,5 +91,5 @@ def _summary(fitted: object, log: ClickLog) -> Iterator[str]:
     propensity = getattr(fitted, "propensity", None)
     if propensity is not None:
         yield f"Propensity relative to rank 1\n{by_rank({'propensity': propensity})}"
-    if "position" in log.columns:
+    if "position" in log.columns and hasattr(fitted, "propensity"):  # estimators of conversions and credits read no positions
         yield identifiability(log).explain()

@@ -9,12 +9,16 @@ from ultr.data.source import gather
 from ultr.errors import FileError
 from ultr.evaluation.store import write_atomically
 from ultr.models.files import load
+from ultr.models.fitted_attribution import FittedAttribution
+from ultr.models.fitted_conversion import FittedConversion
 
 FORMATS = (".csv", ".parquet")
 
 
 def score(model: Path, log: Path, out: Path) -> str:
     """Score every row and write page, item, score and rank, best first on each page; the file appears whole or not at all.
+
+    A model of conversions or credits adds its predictions in their place, a row after the other.
 
     User and query of the page stand beside it, where the log has them.
 
@@ -25,10 +29,15 @@ def score(model: Path, log: Path, out: Path) -> str:
     """
     if out.suffix not in FORMATS:
         raise FileError(f"{out}: the name must end in {' or '.join(FORMATS)}, which says how to write the scores.")
-    ranker = load(model / "model" if (model / "model" / "model.json").is_file() else model)
-    ranked = ranker.rank(gather(open_log(log)))
-    who = [name for name in ("user", "query") if name in ranked.page_columns]
-    frame = ranked.to_frame()[["page", *who, "item", "score"]].assign(rank=ranked.slots() + 1)
+    fitted = load(model / "model" if (model / "model" / "model.json").is_file() else model)
+    if isinstance(fitted, FittedConversion | FittedAttribution):
+        scored = fitted.apply(gather(open_log(log)))
+        ranks, values = {}, [name for name in scored.columns if name.startswith("predicted_")]
+    else:
+        scored = fitted.rank(gather(open_log(log)))
+        ranks, values = {"rank": scored.slots() + 1}, ["score"]
+    who = [name for name in ("user", "query") if name in scored.page_columns]
+    frame = scored.to_frame()[["page", *who, "item", *values]].assign(**ranks)
     data = frame.to_csv(index=False).encode() if out.suffix == ".csv" else frame.to_parquet(index=False)
     write_atomically(out, lambda file: file.write(data))
-    return f"Scored {ranked.n_rows:,} rows on {len(ranked):,} pages. Written to {out}: {', '.join(map(str, frame.columns))}."
+    return f"Scored {scored.n_rows:,} rows on {len(scored):,} pages. Written to {out}: {', '.join(map(str, frame.columns))}."

@@ -16,7 +16,7 @@ from ultr.errors import ConfigError, FileError
 
 Data = RankingData | LogSource
 
-PATHS = ("path", "group_path")  # settings of a reader that are looked up
+PATHS = ("path", "group_path", "skeleton", "common_features", "vocabularies")  # settings of a reader that are looked up
 ABOUT = "about"  # a setting for people: what the files are and where they come from; quoted when they are missing
 
 
@@ -69,7 +69,7 @@ def first_chunk(source: LogSource) -> ClickLog:
 def _open(config: Config, section: str, needed_by: str, place: Path | None) -> Data:
     table = config.table(section, needed_by)
     settings = {key: value for key, value in table.items() if key != ABOUT}
-    if place is not None and section == "data" and "path" not in settings:
+    if place is not None and section == "data" and not set(PATHS) & settings.keys():
         raise ConfigError(f"--data {place} has no effect: [data] has no setting path, so it reads no file.")
     for key in PATHS:
         if key in settings:

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "ClickLog": "log",
+        "Fields": "fields",
         "Items": "items",
         "LogSource": "source",
         "Chunked": "source",
@@ -13,6 +14,10 @@ __getattr__, __dir__, __all__ = attach(
         "item_counts": "popularity",
         "ParquetLog": "parquet",
         "RankingData": "ranking",
+        "load_ali_ccp": "ali_ccp",
+        "load_criteo_attribution": "criteo_attribution",
+        "load_criteo_impressions": "criteo_attribution",
+        "load_mac": "mac",
         "load_paths": "paths",
         "load_rating_matrix": "ratings",
         "load_ratings": "ratings",

@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     from ultr.click_models.fitted import FittedClickModel
     from ultr.models.factors import FittedFactors
     from ultr.models.fitted import FittedRanker
+    from ultr.models.fitted_attribution import FittedAttribution
+    from ultr.models.fitted_conversion import FittedConversion
     from ultr.models.network import Model
     from ultr.models.ranker import NeuralRanker
     from ultr.models.tree_ranker import TreeRanker
     from ultr.training.minimise import Curve
 
-    Loader = Callable[[Path, dict], FittedRanker | FittedClickModel | FittedFactors]
+    Fitted = FittedRanker | FittedClickModel | FittedFactors | FittedConversion | FittedAttribution
+    Loader = Callable[[Path, dict], Fitted]
 
 
-def load(path: str | Path) -> FittedRanker | FittedClickModel | FittedFactors:
+def load(path: str | Path) -> Fitted:
     """Read what a fitted object's `save` has written.
 
     Loading imports the module that defines the model's settings and builds the network from them; it runs nothing else.
@@ -45,6 +48,8 @@ def load(path: str | Path) -> FittedRanker | FittedClickModel | FittedFactors:
         "tree ranker": load_trees,
         "click model": load_clicks,
         "factors": load_factors,
+        "conversion": load_conversion,
+        "attribution": load_attribution,
     }
     if header.get("kind") not in kinds:
         raise FileError(f"{folder / 'model.json'}: unknown kind of model {header.get('kind')!r}. Known: {', '.join(kinds)}.")
@@ -146,6 +151,20 @@ def load_factors(folder: Path, header: dict) -> FittedFactors:
     from ultr.models import factor_files
 
     return factor_files.load_factors(folder, header)
+
+
+def load_conversion(folder: Path, header: dict) -> FittedConversion:
+    """Rebuild a fitted conversion model."""
+    from ultr.models import fitted_conversion
+
+    return fitted_conversion.load_conversion(folder, header)
+
+
+def load_attribution(folder: Path, header: dict) -> FittedAttribution:
+    """Rebuild a fitted multi-attribution model."""
+    from ultr.models import fitted_attribution
+
+    return fitted_attribution.load_attribution(folder, header)
 
 
 def describe_model(model: object) -> dict[str, object]:

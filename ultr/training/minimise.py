@@ -52,7 +52,8 @@ def minimise(
     """Train networks in place and leave them with the best weights seen on validation.
 
     Args:
-        networks: Modules to train. Weight decay applies to the first, gradient clipping to each on its own.
+        networks: Modules to train. Weight decay applies to the first, gradient clipping to each on its own. Embeddings made with
+            sparse=True move only in the rows that a batch looks up, and do not decay.
         batches: Re-iterable of (batch, weights [B]); every iteration is an epoch.
         loss: Maps a batch to one value a page, shape [B]; the step minimises the mean of value times weight. Of a pair (minimised,
             watched) the second goes into the learning curve, for losses that mean something else on every step.
@@ -87,7 +88,7 @@ def _descend(
     weight_decay: float,
 ) -> Curve:
     """Run the steps for one weight decay; `minimise` documents the rest."""
-    optimizer = _optimizer(networks, training, weight_decay)
+    optimizers = _optimizers(networks, training, weight_decay)
     train: list[tuple[int, float]] = []
     validation: list[tuple[int, float]] = []
     best, best_step, best_weights = math.inf, 0, _weights(networks)
@@ -104,7 +105,7 @@ def _descend(
             late = training.patience is not None and step - best_step >= training.patience * training.check_every
             if step == training.steps or (validate is not None and late):
                 break
-        recent.append(_step(networks, optimizer, loss, batch, weight, training, 1 - step / training.steps))
+        recent.append(_step(networks, optimizers, loss, batch, weight, training, 1 - step / training.steps))
     if validate is None:
         return Curve(train, validation, training.steps, weight_decay)
     _restore(networks, best_weights)
@@ -113,7 +114,7 @@ def _descend(
 
 def _step(
     networks: Sequence[nn.Module],
-    optimizer: torch.optim.Optimizer,
+    optimizers: Sequence[torch.optim.Optimizer],
     loss: Callable[[B], Tensor | tuple[Tensor, Tensor]],
     batch: B,
     weight: Tensor,
@@ -121,9 +122,10 @@ def _step(
     remaining: float,
 ) -> Tensor:
     """Take one optimiser step and return what is watched, averaged over the batch before the step."""
-    for group in optimizer.param_groups:
-        group["lr"] = training.learning_rate * (remaining if training.schedule == "linear" else 1)
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = training.learning_rate * (remaining if training.schedule == "linear" else 1)
+        optimizer.zero_grad(set_to_none=True)
     with torch.autocast(torch.device(training.device).type, torch.bfloat16, enabled=training.precision == "bfloat16"):
         found = loss(batch)
     value, watched = found if isinstance(found, tuple) else (found, found)
@@ -133,16 +135,39 @@ def _step(
     total.backward()
     if training.gradient_clip is not None:
         for network in networks:
-            nn.utils.clip_grad_norm_(list(network.parameters()), training.gradient_clip)
-    optimizer.step()
+            _clip(network, training.gradient_clip)
+    with torch.sparse.check_sparse_tensor_invariants(enable=False):  # said, since torch warns where it is left to it
+        for optimizer in optimizers:
+            optimizer.step()
     return (watched.detach() * weight).mean()
 
 
-def _optimizer(networks: Sequence[nn.Module], training: Training, weight_decay: float) -> torch.optim.Optimizer:
-    groups = [{"params": list(network.parameters()), "weight_decay": weight_decay if i == 0 else 0.0} for i, network in enumerate(networks)]
+def _clip(network: nn.Module, largest: float) -> None:
+    """Scale a network's gradients down to the largest norm; torch's own function knows no sparse ones."""
+    for table in _sparse_tables(network):
+        table.grad = None if table.grad is None else table.grad.coalesce()
+    found = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    gradients = [gradient.values() if gradient.is_sparse else gradient for gradient in found]
+    factor = (largest / (nn.utils.get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor.to(gradient.device))
+
+
+def _optimizers(networks: Sequence[nn.Module], training: Training, weight_decay: float) -> list[torch.optim.Optimizer]:
+    tables = [table for network in networks for table in _sparse_tables(network)]
+    groups = []
+    for i, network in enumerate(networks):
+        dense = [parameter for parameter in network.parameters() if not any(parameter is table for table in tables)]
+        groups.append({"params": dense, "weight_decay": weight_decay if i == 0 else 0.0})
+    rate = training.learning_rate
     if training.optimizer == "adagrad":
-        return torch.optim.Adagrad(groups, lr=training.learning_rate, initial_accumulator_value=0.1)
-    return torch.optim.Adam(groups, lr=training.learning_rate)
+        sparse = [{"params": tables, "weight_decay": 0.0}] if tables else []
+        return [torch.optim.Adagrad([*groups, *sparse], lr=rate, initial_accumulator_value=0.1)]
+    return [torch.optim.Adam(groups, lr=rate), *([torch.optim.SparseAdam(tables, lr=rate)] if tables else [])]
+
+
+def _sparse_tables(network: nn.Module) -> list[Tensor]:
+    return [module.weight for module in network.modules() if isinstance(module, nn.Embedding) and module.sparse]
 
 
 def _endless(batches: Iterable[B]) -> Iterator[B]:

@@ -1,0 +1,208 @@
+"""What networks for several attributions share: embedded fields, experts and towers that run side by side, gates, heads."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ultr.models.field_network import FieldTables
+
+_SQUEEZE = 4  # by which the gate of an expert is narrower than its fields
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a network.
+
+    Args:
+        sizes: Table rows of each categorical field.
+        lengths: Length of the embedding of each.
+        n_dense: Dense numbers of an impression.
+        heads: Outputs of each view, the main one first: 1, or the classes of a joint label.
+        experts: Experts of a kind, where there are several.
+        expert: Width of an expert.
+        tower: Widths of the layers after it.
+    """
+
+    sizes: tuple[int, ...]
+    lengths: tuple[int, ...]
+    n_dense: int
+    heads: tuple[int, ...]
+    experts: int
+    expert: int
+    tower: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """Numbers that describe an impression once its fields are embedded."""
+        return sum(self.lengths) + self.n_dense
+
+    @property
+    def n_views(self) -> int:
+        """Views of the conversion: the main one and the auxiliary ones."""
+        return len(self.heads)
+
+
+class AttributionNetwork(nn.Module):
+    """One network for several views of a conversion. A subclass makes its parts in `__init__` and writes `views`.
+
+    Args:
+        shape: Sizes.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = FieldTables(shape.sizes, shape.lengths)
+        last = shape.tower[-1] if shape.tower else shape.expert
+        self.heads = nn.ModuleList(nn.Linear(last, outputs) for outputs in shape.heads)
+
+    @abstractmethod
+    def views(self, embedded: Tensor) -> Sequence[Tensor]:
+        """Return what the head of each view sees, each of shape [B, last width], the main one first.
+
+        Args:
+            embedded: Embeddings and dense numbers, shape [B, W].
+        """
+
+    def embed(self, codes: Tensor, numbers: Tensor) -> Tensor:
+        """Return embeddings and dense numbers of each impression, shape [B, W]."""
+        return torch.cat([self.embedding(codes).flatten(1), numbers], dim=1)
+
+    def logits(self, embedded: Tensor) -> list[Tensor]:
+        """Return the logits of each view, each of shape [B, outputs]."""
+        return [head(seen) for head, seen in zip(self.heads, self.views(embedded), strict=True)]
+
+    def forward(self, codes: Tensor, numbers: Tensor) -> list[Tensor]:
+        """Return the logits of each view of each impression."""
+        return self.logits(self.embed(codes, numbers))
+
+    def dense_parameters(self) -> list[nn.Parameter]:
+        """All parameters but the embeddings."""
+        return [p for name, p in self.named_parameters() if not name.startswith("embedding.")]
+
+
+class Experts(nn.Module):
+    """E experts side by side, ReLU(linear(z)), on one z whose fields are gated: sigmoid(up ReLU(down s)), s the mean of each field.
+
+    Args:
+        n: Number of experts, E.
+        shape: Sizes.
+
+    Source:
+        Squeeze and excitation of fields: Huang, Zhang and Zhang (2019), "FiBiNET", RecSys. doi:10.1145/3298689.3347043
+
+    Differs:
+        The gate is common to all experts, which so are one matrix product; in PyMAL each has its own.
+    """
+
+    def __init__(self, n: int, shape: Shape) -> None:
+        super().__init__()
+        n_fields, narrow = len(shape.lengths), max(1, len(shape.lengths) // _SQUEEZE)
+        self.weight, self.bias = weights(n, shape.width, shape.expert), nn.Parameter(torch.zeros(n, 1, shape.expert))
+        self.down, self.up = weights(1, n_fields, narrow), weights(1, narrow, n_fields)
+        self.mean: Tensor
+        self.lengths = shape.lengths
+        field = np.repeat(np.arange(n_fields), shape.lengths)
+        mean = np.zeros((shape.width, n_fields), dtype=np.float32)
+        mean[np.arange(len(field)), field] = 1 / np.asarray(shape.lengths)[field]
+        self.register_buffer("mean", torch.from_numpy(mean), persistent=False)
+
+    def forward(self, embedded: Tensor) -> Tensor:
+        """Return the output of every expert, shape [B, E, H].
+
+        Args:
+            embedded: What all experts see, shape [B, W], or what each sees, [E, B, W].
+        """
+        gated = self._gated(embedded)
+        if gated.dim() == 3:
+            return torch.relu(torch.baddbmm(self.bias, gated, self.weight)).transpose(0, 1)
+        n, width, hidden = self.weight.shape
+        flat = torch.addmm(self.bias.reshape(-1), gated, self.weight.transpose(0, 1).reshape(width, n * hidden))
+        return torch.relu(flat).unflatten(1, (n, hidden))
+
+    def _gated(self, embedded: Tensor) -> Tensor:
+        """Multiply every field by its gate; dense numbers pass as they are."""
+        if not self.lengths:
+            return embedded
+        gate = torch.sigmoid(torch.relu((embedded @ self.mean) @ self.down[0]) @ self.up[0])  # [..., B, F]
+        passing = torch.ones(*gate.shape[:-1], embedded.shape[-1] - sum(self.lengths), device=gate.device)
+        return embedded * torch.cat([gate @ (self.mean[: sum(self.lengths)].T > 0).to(gate.dtype), passing], dim=-1)
+
+
+class Layers(nn.Module):
+    """T stacks of layers side by side, ReLU after each.
+
+    Args:
+        n: Number of stacks, T.
+        width: Of the input.
+        hidden: Widths of the layers.
+    """
+
+    def __init__(self, n: int, width: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        widths = [width, *hidden]
+        self.weight = nn.ParameterList(weights(n, a, b) for a, b in pairwise(widths))
+        self.bias = nn.ParameterList(torch.zeros(n, 1, b) for b in hidden)
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def layer(self, k: int, x: Tensor) -> Tensor:
+        """Return layer k of all stacks before the ReLU, shape [T, B, width], for an input of shape [T, B, width before]."""
+        return torch.baddbmm(self.bias[k], x, self.weight[k])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output of all stacks, shape [T, B, last width], for an input of shape [B, T, width]."""
+        x = x.transpose(0, 1)
+        for k in range(len(self)):
+            x = torch.relu(self.layer(k, x))
+        return x
+
+
+class Gates(nn.Module):
+    """V gates, each a softmax over K experts of a linear function of the impression.
+
+    Args:
+        n: Number of gates, V.
+        width: Of the impression.
+        experts: K.
+    """
+
+    def __init__(self, n: int, width: int, experts: int) -> None:
+        super().__init__()
+        self.weight = weights(n, width, experts)
+
+    def forward(self, embedded: Tensor) -> Tensor:
+        """Return the weights of the experts, non-negative and of sum 1, shape [B, V, K]."""
+        n, width, experts = self.weight.shape
+        flat = embedded @ self.weight.transpose(0, 1).reshape(width, n * experts)
+        return torch.softmax(flat.unflatten(1, (n, experts)), dim=-1)
+
+
+def mixture(gate: Tensor, experts: Tensor) -> Tensor:
+    """Mix experts [B, K, H] by the gates of the views [B, V, K]; shape [B, V, H]."""
+    return torch.bmm(gate, experts)
+
+
+def among_all(gate: Tensor, n: int) -> Tensor:
+    """Spread gates over n public experts and n private ones of each view, [B, V, 2 n], over all experts, [B, V, n + V n].
+
+    Public experts come first, then those of each view; a view has weight 0 for the private experts of the others.
+    """
+    n_views = gate.shape[1]
+    public, private = gate.split([n, n], dim=2)
+    own = torch.eye(n_views, device=gate.device, dtype=gate.dtype)[:, :, None]
+    return torch.cat([public, (private[:, :, None] * own).flatten(2)], dim=2)
+
+
+def weights(n: int, width: int, out: int) -> nn.Parameter:
+    """Return n weight matrices, uniform as those of `nn.Linear`, shape [n, width, out]."""
+    bound = 1 / max(width, 1) ** 0.5
+    return nn.Parameter(torch.empty(n, width, out).uniform_(-bound, bound))
