@@ -35,6 +35,7 @@ ARGUMENTS = {
     "DynamicBayesian": {"continuation": 0.85},
     "Mixture": {"models": [ultr.click_models.PositionBased([0.9, 0.6, 0.5, 0.2]), ultr.click_models.Cascade()], "weights": [0.6, 0.4]},
     "NaiveBayes": {"randomised": RATED},
+    "Predicted": {"score": "log_loss"},
     "PositionBased": {"examination": [0.9, 0.6, 0.5, 0.2]},
     "TrustBias": {"examination": [0.9, 0.6, 0.5, 0.2], "trust_positive": [1, 1, 0.9, 0.8], "trust_negative": [0.6, 0.3, 0.2, 0.1]},
     "UserBrowsing": {"examination": [[0.9, 0, 0, 0], [0.7, 0.95, 0, 0], [0.4, 0.6, 0.8, 0], [0.2, 0.3, 0.5, 0.7]]},
@@ -58,6 +59,7 @@ LOGS: dict[str, ultr.ClickLog] = {
         ),
         tiny_log(),
     ),
+    "Predicted": CONVERTED.with_columns(predicted_conversion=np.linspace(0.1, 0.9, CONVERTED.n_rows)),
     "PredictionError": RATED.with_columns(score=RATED.columns["grade"] + 0.5),
 }
 

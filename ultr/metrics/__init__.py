@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = attach(
         "NUM": "num",
         "NormalisedSessionDCG": "normalised_session_dcg",
         "Precision": "precision",
+        "Predicted": "predicted",
         "PredictionError": "prediction_error",
         "QMeasure": "q_measure",
         "RBP": "rbp",

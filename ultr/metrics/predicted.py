@@ -1,0 +1,107 @@
+"""A score of predicted probabilities as a metric of a log, with its protocol: which rows, which label, which prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+
+from ultr.data.checks import as_numbers, require, rows_are
+from ultr.data.log import ClickLog
+from ultr.errors import ConfigError
+from ultr.imports import nearest
+from ultr.metrics.classification import auc, calibration_ratio, expected_calibration_error, group_auc, log_loss
+
+Score = Literal["auc", "group_auc", "log_loss", "calibration_ratio", "expected_calibration_error"]
+Rows = Literal["all", "clicked", "unclicked"]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """How well a predicted column fits a label, over the whole log.
+
+    The protocol moves the number as much as the model does: an AUC of conversions on clicked rows cannot see what happens to the others,
+    and one of click-and-conversion on all rows mixes in how well clicks are predicted. `protocol` says in words what was done, and a
+    report shows it.
+
+    Args:
+        score: "auc", "group_auc", "log_loss", "calibration_ratio" or "expected_calibration_error"; see the functions of these names.
+        label: Row column of 0 and 1, or of true probabilities where a simulator knows them: an AUC then takes each row as a positive with
+            that weight and as a negative with the rest.
+        predicted: Row column that `apply` has added; None is `predicted_` and the label.
+        rows: "all", those "clicked" (column click is 1), or "unclicked".
+        groups: Page or row column of the groups, for "group_auc".
+
+    Raises:
+        ConfigError: a setting has an impossible value.
+
+    Source:
+        Protocols as in Ma et al. (2018), SIGIR, doi:10.1145/3209978.3210104: conversions on clicked rows, their product with clicks on all.
+    """
+
+    score: Score
+    label: str = "conversion"
+    predicted: str | None = None
+    rows: Rows = "all"
+    groups: str = "user"
+
+    per: ClassVar[str] = "log"
+
+    def __post_init__(self) -> None:
+        for name, known in (("score", get_args(Score)), ("rows", get_args(Rows))):
+            value = getattr(self, name)
+            if value not in known:
+                raise ConfigError(f"Predicted: {name} must be one of {', '.join(known)}, not {value!r}.{nearest(str(value), known)}")
+
+    @property
+    def higher_is_better(self) -> bool:
+        """True for AUCs."""
+        return self.score in ("auc", "group_auc")
+
+    @property
+    def prediction(self) -> str:
+        """The column that is judged."""
+        return self.predicted or f"predicted_{self.label}"
+
+    @property
+    def protocol(self) -> str:
+        """What is computed from which rows, in words."""
+        by = f" within {self.groups}" if self.score == "group_auc" else ""
+        return f"{self.score}{by} of {self.prediction} against {self.label} on {self.rows} rows"
+
+    def __call__(self, log: ClickLog) -> np.ndarray:
+        """Judge the predictions.
+
+        Returns:
+            One value, float64, shape [1]; NaN where it is undefined, as for an AUC of one class.
+
+        Raises:
+            LogError: a column is missing or holds what it must not.
+        """
+        chosen = self._chosen(log)
+        where = rows_are(log.offsets)
+        label = as_numbers(self.label, log.column(self.label, "Predicted"), where).astype(np.float64)[chosen]
+        values = log.column(self.prediction, "Predicted")[chosen]
+        if not len(label):
+            return np.array([np.nan])
+        if self.score in ("auc", "group_auc"):
+            return np.array([self._ranked(log, label, values, chosen)])
+        function = {"log_loss": log_loss, "calibration_ratio": calibration_ratio}.get(self.score, expected_calibration_error)
+        return np.array([function(label, values)])
+
+    def _chosen(self, log: ClickLog) -> np.ndarray:
+        if self.rows == "all":
+            return np.arange(log.n_rows)
+        clicked = log.column("click", "Predicted") > 0
+        return np.flatnonzero(clicked if self.rows == "clicked" else ~clicked)
+
+    def _ranked(self, log: ClickLog, label: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> float:
+        if self.score == "group_auc":
+            columns = {**{name: np.repeat(v, log.lengths) for name, v in log.page_columns.items() if name == self.groups}, **log.columns}
+            require(columns, self.groups, by="Predicted")
+            return group_auc(label, values, columns[self.groups][chosen])
+        if np.isin(label, (0, 1)).all():
+            return auc(label, values)
+        ones = np.repeat([1, 0], len(label))
+        return auc(ones, np.concatenate([values, values]), np.concatenate([label, 1 - label]))
