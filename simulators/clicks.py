@@ -102,8 +102,8 @@ def simulate_clicks(
     if not isinstance(data, RankingData):
         raise ConfigError(f"simulate_clicks draws from graded data, a RankingData, not {type(data).__name__}.")
     _check_satisfaction(law, satisfaction)
-    attraction = _of_grades("relevance", relevance, data.grades)
-    satisfied = None if satisfaction is None else _of_grades("satisfaction", satisfaction, data.grades)
+    attraction = of_grades("relevance", relevance, data.grades)
+    satisfied = None if satisfaction is None else of_grades("satisfaction", satisfaction, data.grades)
     world = World(data, fitted(policy, data, seed), law, attraction, satisfied, width, seed)
     if compressed:
         return compressed_log(world, int(n_pages))
@@ -137,7 +137,8 @@ def _check_satisfaction(law: ClickModel, satisfaction: Relevance | None) -> None
         )
 
 
-def _of_grades(name: str, law: Relevance, grades: np.ndarray) -> np.ndarray:
+def of_grades(name: str, law: Relevance, grades: np.ndarray) -> np.ndarray:
+    """Return what a law says of each grade, checked to be probabilities, in the shape of the grades."""
     values = np.asarray(law(grades))
     if values.shape != grades.shape:
         raise ContractError(f"{name} must map the grades {grades.shape} to one probability each; it returned shape {values.shape}.")

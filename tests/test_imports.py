@@ -39,7 +39,7 @@ PROMISED = {
     "ultr.testing": "check_propensity check_click_model check_estimator check_metric",
     "ultr.training": "Batch Training weights",
     "simulators": "Conversions LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance MissingNotAtRandom RatingsWorld Journeys"
-    " simulate_clicks eye_tracking_examination",
+    " simulate_sessions simulate_clicks eye_tracking_examination",
 }
 
 

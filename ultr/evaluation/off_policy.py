@@ -227,7 +227,7 @@ def _estimate(
     """Return the estimated relevance of each row times its page's count [N], what the weights do, and whether they are relative."""
     count = np.repeat(log.counts, log.lengths)
     clicks = check_clicks(log.column(label, by=_BY), count, rows_are(log.offsets)).astype(np.float64)
-    propensity, relative = _propensities(log, model)
+    propensity, relative = row_propensities(log, model)
     overlap = overlap_of(propensity, clicks, clip, count)
     weight = 1.0 / propensity if clip is None else np.minimum(1.0 / propensity, clip)
     if relevance is None:
@@ -289,7 +289,7 @@ def _weights_under(log: ClickLog, scores: np.ndarray | Sequence[float] | Scores,
     return out
 
 
-def _propensities(log: ClickLog, model: AnyPropensity) -> tuple[np.ndarray, bool]:
+def row_propensities(log: ClickLog, model: AnyPropensity) -> tuple[np.ndarray, bool]:
     """Return P(observed) of each row [N] and whether it is relative; a column is read as it is, without torch."""
     if not isinstance(model, str):
         from ultr.propensity.evaluate import estimated, propensities

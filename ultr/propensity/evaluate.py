@@ -97,7 +97,8 @@ def propensities(log: ClickLog, model: AnyPropensity, device: str = "cpu", *, se
     if isinstance(function, Column):
         hint = "Give propensity= an array by position, a function of a batch, or an estimator of propensities such as Harvested()."
         require(log.columns, function.name, by="The propensity", hint=hint)
-    if isinstance(function, ByPosition) and "position" not in log.columns:
+    users_alone = "user" in log.page_columns and "query" not in log.page_columns
+    if isinstance(function, ByPosition) and "position" not in log.columns and users_alone:  # a page is a user: its rows have no order
         raise PropensityError(
             "The propensity goes by position, but the log has no positions. By item it is a function, lambda batch: values[batch.item],"
             " with a torch tensor `values`; by user and item see batch.page('user')."
