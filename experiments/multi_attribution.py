@@ -88,10 +88,15 @@ def main() -> None:
             table[setting][f"{name} - {against}"] = {
                 "difference": interval.mean, "low": interval.low, "high": interval.high, "above": wins}  # fmt: skip
             print(f"  {name} - {against}: {interval.mean:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}] {wins}", flush=True)
-    if arguments.write:
-        machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), "torch": torch.__version__}
-        found = {"claim": " ".join((__doc__ or "").split("\n\n")[0:2]), "seeds": list(seeds), "table": table, "machine": machine}
-        RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        if arguments.write:
+            write(table, seeds)
+
+
+def write(table: dict[str, dict[str, dict[str, object]]], seeds: range) -> None:
+    """Keep the table, also of the settings so far."""
+    machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), "torch": torch.__version__}
+    found = {"claim": " ".join((__doc__ or "").split("\n\n")[0:2]), "seeds": list(seeds), "table": table, "machine": machine}
+    RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class Journeys:
 
     Args:
         n_users: At least 1.
-        seed: Which world: ads, segments, and the segment and intent of every user.
+        seed: Which world: ads, segments, and the segment and intent of every user. Logs of one seed share their chances in all worlds.
         n_ads: Ads, clicked with weights rank^-.5, at least 1; each belongs to one of the channels.
         n_channels: At least 1 and at most n_ads.
         n_segments: At least 1.
@@ -126,9 +126,10 @@ class Journeys:
             A page a journey, in the order of users and time: it ends with a conversion, or with the time of the world. Clicks before the
             window are a page of their own, not converted. Page columns user, segment, converted (0 or 1) and conversion_time (days, NaN
             where there is none). Row columns item (the channel), ad, time (days), click, decision (P(decides) at a click that could
-            decide, else 0), and the credits first, last, linear, time_decay (half-life 7 days), u_shaped and markov of
-            `ultr.attribution`; counterfactual, the share of the conversion probability lost without the touch; and shapley, its exact
-            Shapley value over P(convert) (sampled above 12 touches). Credits of a converted journey sum to 1 among its clicks, all others
+            decide, else 0), inherited (what clicks before the window add to its logit), and the credits first, last, linear, time_decay
+            (half-life 7 days), u_shaped and markov of `ultr.attribution`; counterfactual, the share of the conversion probability lost
+            without the touch; and shapley, its exact Shapley value over P(convert) (sampled above 12 touches), in both cases given the
+            clicks before the window. Credits of a converted journey sum to 1 among its clicks, all others
             are 0.
         """
         if rows not in get_args(Rows):
@@ -151,6 +152,8 @@ class Journeys:
         Raises:
             LogError: the journey has more than 12 touches.
         """
+        if not 0 <= page < len(journeys):
+            raise LogError(f"There is no journey {page}: the log has 0 to {len(journeys) - 1}.")
         if journeys.lengths[page] > EXACT:
             raise LogError(f"Journey {page} has {journeys.lengths[page]} touches: its subsets are too many to list; at most {EXACT}.")
         (part,) = self._parts(journeys.take(np.array([page])))
@@ -168,18 +171,20 @@ class Journeys:
         time = np.sort(np.where(present, rng.uniform(0, self.days, (len(users), width)), np.inf), axis=1)
         ad = rng.choice(self.n_ads, size=(len(users), width), p=self._ads.weight)
         luck, delay = rng.random((len(users), width)), rng.exponential(size=(len(users), width)) * self.mean_delay
-        journey, decision, converts_at = self._decide(own.level, present, time, ad, luck, delay)
-        return self._as_log(users, own.segment, present, time, ad, journey, decision, converts_at)
+        journey, decision, stock, converts_at = self._decide(own.level, present, time, ad, luck, delay)
+        return self._as_log(users, own.segment, present, time, ad, journey, decision, stock, converts_at)
 
     def _decide(
         self, level: np.ndarray, present: np.ndarray, time: np.ndarray, ad: np.ndarray, luck: np.ndarray, delay: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Go through the clicks of all users side by side; return the number of each click's journey, P(decides), and each journey's time.
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Go through the clicks of all users side by side.
 
-        The time of a conversion stands at the first click of the journey after it, or past the last click.
+        Returns:
+            The number of each click's journey, P(decides), and what earlier clicks have built up, each of the shape of `ad`; and the time
+            of the conversion of each journey by its number, infinite where there is none.
         """
         n_users, width = ad.shape
-        journey, decision = np.zeros(ad.shape, dtype=np.int64), np.zeros(ad.shape)
+        journey, decision, built_up = np.zeros(ad.shape, dtype=np.int64), np.zeros(ad.shape), np.zeros(ad.shape)
         ends = np.full((n_users, width + 1), np.inf)  # of journey number k
         stock, last, pending, number = np.zeros(n_users), np.zeros(n_users), np.full(n_users, np.inf), np.zeros(n_users, dtype=np.int64)
         for j in range(width):
@@ -191,14 +196,14 @@ class Journeys:
             stock *= np.exp(-self.decay * (now - last))
             chance = sigmoid(level + self._ads.close[ad[:, j]] + self.carry * stock)
             open_ = here & np.isinf(pending)
-            decision[:, j] = np.where(open_, chance, 0.0)
+            decision[:, j], built_up[:, j] = np.where(open_, chance, 0.0), stock
             decided = open_ & (luck[:, j] < chance)
             pending[decided] = now[decided] + delay[decided, j]
             ends[np.flatnonzero(decided), number[decided]] = pending[decided]
             journey[:, j] = number
             stock += np.where(here, self._ads.assist[ad[:, j]], 0.0)
             last = now
-        return journey, decision, ends
+        return journey, decision, built_up, ends
 
     def _as_log(
         self,
@@ -209,6 +214,7 @@ class Journeys:
         ad: np.ndarray,
         journey: np.ndarray,
         decision: np.ndarray,
+        built_up: np.ndarray,
         ends: np.ndarray,
     ) -> ClickLog:
         """Make a page of every journey; clicks before the window are a page of their own."""
@@ -221,12 +227,16 @@ class Journeys:
         new[1:] = (row[1:] != row[:-1]) | (journey[row, column][1:] != journey[row, column][:-1]) | (early[1:] != early[:-1])
         first = np.flatnonzero(new)
         converted = np.isfinite(end[first]) & ~early[first]
+        page = np.cumsum(new) - 1
+        age = when - when[first][page]
+        inherited = self.carry * built_up[row, column][first][page] * np.exp(-self.decay * age)
         columns: dict[str, np.ndarray] = {
             "item": self._ads.channel[ad[row, column]].astype(np.int32),
             "ad": ad[row, column].astype(np.int32),
             "time": when,
             "click": np.ones(len(row), dtype=np.int8),
             "decision": decision[row, column],
+            "inherited": inherited,
         }
         pages = {
             "user": users[row[first]],
@@ -249,14 +259,17 @@ class Journeys:
 
     def _parts(self, log: ClickLog) -> list[tuple[np.ndarray, np.ndarray]]:
         """For each journey: the logit of each touch without others [L], and what touch i adds to that of touch j, [L, L]."""
+        known = (log.page_column("user", "Journeys") < self.n_users).all() and (log.column("ad", "Journeys") < self.n_ads).all()
+        if not known or not (log.column("click", "Journeys") > 0).all():
+            raise LogError("The truth is known for logs of clicks of this world alone: world.log(rows='clicks').")
         level = self._users(log.page_columns["user"]).level
         out = []
         for page in range(len(log)):
             rows = slice(log.offsets[page], log.offsets[page + 1])
-            ad, time = log.columns["ad"][rows], log.columns["time"][rows]
+            ad, time, inherited = (log.columns[name][rows] for name in ("ad", "time", "inherited"))
             age = np.subtract.outer(time, time).T  # of touch i at touch j
             pull = np.triu(np.exp(-self.decay * np.maximum(age, 0)), 1) * self._ads.assist[ad][:, None] * self.carry
-            out.append((level[page] + self._ads.close[ad], pull))
+            out.append((level[page] + inherited + self._ads.close[ad], pull))
         return out
 
     def _with_unclicked(self, log: ClickLog, seed: int) -> ClickLog:
@@ -268,10 +281,10 @@ class Journeys:
         clicked[np.cumsum(extra + 1) - 1] = True
         columns = {name: np.where(clicked, values[source], np.zeros(1, dtype=values.dtype)) for name, values in log.columns.items()}
         ad = np.where(clicked, log.columns["ad"][source], rng.choice(self.n_ads, size=len(source), p=self._ads.weight))
-        before = np.concatenate([[0.0], log.columns["time"][:-1]])
-        before[log.offsets[:-1][log.lengths > 0]] = 0.0
-        place = np.where(clicked, 1.0, rng.random(len(source)))
-        time = before[source] + place * (log.columns["time"] - before)[source]
+        before, user = np.concatenate([[0.0], log.columns["time"][:-1]]), log.page_columns["user"][log.page_of_row()]
+        before[np.concatenate([[True], user[1:] != user[:-1]])] = 0.0
+        drawn = before[source] + rng.random(len(source)) * (log.columns["time"] - before)[source]
+        time = np.where(clicked, log.columns["time"][source], drawn)
         columns |= {"ad": ad.astype(np.int32), "item": self._ads.channel[ad].astype(np.int32), "time": time}
         lengths = np.bincount(log.page_of_row()[source], minlength=len(log))
         order = np.lexsort((time, log.page_of_row()[source]))

@@ -324,3 +324,12 @@ def test_what_is_returned_for_other_journeys_is_not_read():
             return np.where(journeys.per_touch(journeys.converted) > 0, 1.0, np.nan)
 
     assert Careless().credit(journeys_of([[0], [1, 2]], [1, 0])).tolist() == [1, 0, 0]
+
+
+def test_a_table_of_no_rules_is_refused():
+    log = journeys_of([[0], [0, 1, 1]], [0, 1])
+    for rules, message in (({"a": Linear}, "'a' is no rule, such as"), ({}, "give at least one rule")):
+        with pytest.raises(ConfigError, match=message):
+            channel_credit(log, rules)
+    with pytest.raises(LogError, match="DataFrame"):
+        Linear().credit(log.to_frame())

@@ -260,3 +260,19 @@ def test_each_tower_of_unshared_embeddings_reads_its_own():
     looked_up = network.embedding(rows)
     four, three = (network.embedding.tables[name].weight[row].reshape(3, -1) for name, row in (("4", 2), ("3", 4)))
     np.testing.assert_array_equal(looked_up[0].detach(), torch.cat([three, four], 1).detach())  # shorter ones first
+
+
+def test_a_constant_number_stays_itself_whatever_rounding_leaves():
+    for value in (0.1, 0.3, 1e6 + 0.1):
+        log = ClickLog(np.arange(1001), {"item": np.zeros(1000, dtype=int), "price": np.full(1000, value)})
+        encoder = Fields(dense=("price",)).fit(log)
+        np.testing.assert_allclose(encoder.numbers(log), 0, atol=1e-9)
+        other = log.with_columns(price=np.full(1000, value + 0.1))
+        np.testing.assert_allclose(encoder.numbers(other), 0.1, rtol=1e-3)
+
+
+def test_numbers_of_numpy_can_be_saved():
+    state = (
+        Fields(categorical={"item": np.int64(5)}, min_count=np.int64(2)).fit(ClickLog(np.array([0, 1]), {"item": np.array([0])})).state()
+    )
+    assert json.loads(json.dumps(state))["categorical"] == {"item": 5}

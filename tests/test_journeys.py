@@ -96,6 +96,19 @@ def test_a_window_takes_credit_from_early_clicks():
     assert not np.array_equal(log.columns["first"], LOG.columns["first"])
 
 
+def test_what_clicks_before_the_window_built_up_stays_in_the_truth():
+    """P(decides) from the page's clicks and what it inherits is the one by which the user decided."""
+    world = dataclasses.replace(WORLD, window=5.0, mean_delay=2.0)
+    log = world.log(seed=1)
+    assert np.abs(log.columns["inherited"]).max() > 0
+    for page, (base, pull) in enumerate(world._parts(log)):
+        rows = pages(log)[page]
+        decision = log.columns["decision"][rows]
+        chance = 1 / (1 + np.exp(-(base + pull.sum(0))))
+        np.testing.assert_allclose(chance[decision > 0], decision[decision > 0], rtol=1e-9)
+    assert (LOG.columns["inherited"] == 0).all()
+
+
 def by_hand(base, pull, members):
     """P(a decision) with some touches only."""
     stays = 1.0

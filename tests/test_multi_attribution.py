@@ -23,7 +23,7 @@ from ultr.training.gradients import joined, projected, scaled
 
 LOG = simulators.Journeys(300, seed=1, n_ads=30, base=-2.5).log(seed=2)
 FIELDS = Fields(categorical={"ad": "vocabulary", "segment": 20}, dense=("time",), embedding={"ad": 6, "segment": 3})
-QUICK = ultr.Training(steps=30, batch_pages=128, check_every=10, learning_rate=0.02, validation=0.1)
+QUICK = ultr.Training(steps=30, batch_pages=128, check_every=10, learning_rate=0.02, validation=0.1, weight_decay=1e-5)
 AUXILIARY = ("first", "linear")
 ESTIMATORS = [SharedBottom, MMoE, PLE, HoME, NATAL, MoAE]
 SHAPE = Shape(sizes=(5, 4), lengths=(6, 3), n_dense=2, heads=(1, 1, 1), experts=2, expert=7, tower=(5, 4))
@@ -234,7 +234,7 @@ def test_a_parameter_count_is_met_whatever_the_network(kind):
 def test_the_order_of_pages_and_other_columns_decide_little(kind):
     """The vocabulary and the numbers do not depend on the order; batches do, so the fits are near, not equal."""
     order = np.random.default_rng(0).permutation(len(LOG))
-    whole = dataclasses.replace(QUICK, batch_pages=10**6, validation=0.0)
+    whole = dataclasses.replace(QUICK, batch_pages=10**6, validation=0.0, steps=6)  # rounding grows from step to step
     a, b = (kind(**settings(training=whole)).fit(log).predict(LOG) for log in (LOG, LOG.take(order)))
     np.testing.assert_allclose(a, b, atol=1e-4)
 
@@ -301,11 +301,55 @@ def test_weights_by_name_and_no_weight_is_no_view():
         ({"auxiliary_weight": {"frist": 1.0, "linear": 1.0}}, r"names 'frist', which is no auxiliary view. Did you mean 'first'"),
         ({"auxiliary_weight": {"first": 1.0}}, "has no weight of 'linear'"),
         ({"fields": {"ad": 5}}, "fields says which columns to read"),
+        ({"cartesian": "yes"}, "cartesian must be True or False"),
+        ({"detach": "x"}, "detach must be True or False"),
+        ({"training": {"steps": 3}}, "training must be ultr.Training"),
+        ({"main": 3}, "main and auxiliary are names of columns"),
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused(change, message):
     with pytest.raises(ConfigError, match=message):
         MoAE(**settings(**change))
+
+
+@pytest.mark.parametrize("how", ["pcgrad", "gcs"])
+def test_dense_fields_alone_and_a_column_of_an_unlucky_name(how):
+    dense = MoAE(**settings(fields=Fields(dense=("time",)), gradient=how)).fit(LOG)
+    assert list(dense.predict(LOG)) == ["last", *AUXILIARY]
+    named = LOG.with_columns(cartesian=LOG.columns["first"])
+    found = SharedBottom(**settings(auxiliary=("cartesian", "linear"))).fit(named)
+    assert found.rules == ("last", "cartesian", "linear")
+    with pytest.raises(ConfigError, match="'cartesian' is the name of the joint view"):
+        MoAE(**settings(auxiliary=("cartesian", "linear"), cartesian=True))
+
+
+def test_weight_decay_leaves_the_level_of_a_label_alone():
+    columns = {"item": np.zeros(500, dtype=int), "credit": np.full(500, 0.02), "ad": np.arange(500) % 5}
+    log = ultr.ClickLog(np.arange(501), columns, {"user": np.arange(500)})
+    training = ultr.Training(steps=100, batch_pages=500, learning_rate=0.02, validation=0.0, weight_decay=0.1)
+    fitted = SharedBottom(main="credit", fields=Fields(categorical={"ad": 5}), training=training).fit(log)
+    np.testing.assert_allclose(fitted.predict(log)["credit"], 0.02, rtol=0.05)
+
+
+def test_matrices_side_by_side_are_projected_one_by_one():
+    main, other = (
+        torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)),
+        torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(1)),
+    )
+    other[0] -= 2 * main[0]  # against the main gradient in the first matrix, along it in the second
+    other[1] += 2 * main[1]
+    (found,) = projected([other], [main])
+    assert abs(float((found[0] * main[0]).sum())) < 1e-5
+    torch.testing.assert_close(found[1], other[1])
+
+
+def test_fits_that_came_to_nothing_are_called_out():
+    heavy = dataclasses.replace(QUICK, weight_decay=100.0, validation=0.0, steps=200)
+    with pytest.warns(ultr.errors.UltrWarning, match="predictions hardly differ from row to row. weight_decay=100 may be too strong"):
+        MoAE(**settings(training=heavy)).fit(LOG)
+    wild = dataclasses.replace(QUICK, learning_rate=5.0, steps=10, check_every=5)
+    with pytest.warns(ultr.errors.UltrWarning, match="no step had a lower held-out loss"):
+        MoAE(**settings(training=wild)).fit(LOG)
 
 
 def test_logs_that_teach_nothing_are_refused():

@@ -8,6 +8,7 @@ import numpy as np
 
 from ultr.attribution.journeys import Journeys, read_journeys
 from ultr.data.log import ClickLog
+from ultr.data.source import gather, need_log
 from ultr.errors import ContractError
 
 _ROUNDING = 1e-6  # how far the shares of a journey may be from 1 in sum before it is an error
@@ -51,7 +52,7 @@ class AttributionRule(ABC):
             LogError: a column is missing or breaks these rules, or a journey that converted has no touch.
             ContractError: a rule of one's own returns another shape, or shares that do not sum to 1.
         """
-        name = type(self).__name__
+        name, journeys = type(self).__name__, gather(need_log(journeys))
         paths = read_journeys(journeys, by=name)
         converted = paths.converted > 0
         if not converted.any():

@@ -33,13 +33,20 @@ def channel_credit(journeys: ClickLog, rules: Mapping[str, AttributionRule], amo
 
     Raises:
         LogError: the journeys are malformed, or an amount is missing, not finite, or not 0 where nothing converted.
-        ConfigError: `rules` is no mapping.
+        ConfigError: `rules` is no mapping of names to rules, or empty, or `amount` has the name of another column of the table.
         ContractError: a rule gives no number for some touches.
     """
     import pandas as pd
 
     if not isinstance(rules, Mapping):
         raise ConfigError(f"channel_credit: rules must be a mapping of names to rules, e.g. {{'last': LastTouch()}}, not {rules!r}.")
+    wrong = [name for name, rule in rules.items() if isinstance(rule, type) or not callable(getattr(rule, "credit", None))]
+    if wrong or not rules:
+        raise ConfigError(
+            f"channel_credit: {wrong[0]!r} is no rule, such as Linear()." if wrong else "channel_credit: give at least one rule."
+        )
+    if amount in ("channel", "rule", "share"):
+        raise ConfigError(f"channel_credit: {amount!r} is a column of the table: call the amount something else.")
     paths = read_journeys(journeys, by="channel_credit")
     amounts = as_numbers(amount, journeys.page_column(amount, by="channel_credit"), "journey {}".format)
     refuse(~np.isfinite(amounts), f"{amount} must be finite", "Fill it.", "journey {}".format, amounts)

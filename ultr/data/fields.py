@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,8 +24,8 @@ class Fields:
     """Which columns of a log an estimator of conversions or attributions reads, and how it embeds them.
 
     Every row of a log is an impression. A field is a row column, else a page column, which then holds for all rows of the page; `item` is
-    read by its id where the items have ids. Whole numbers are equal as 5 and 5.0, while the text "5" is another value. A missing value
-    (None, NaN) of a categorical field has a table row of its own, one of a dense field becomes the mean, with an indicator beside it.
+    read by its id where the items have ids. Whole numbers up to 2^53 are equal as 5 and 5.0, while the text "5" is another value. A missing
+    value (None, NaN) of a categorical field has a table row of its own, one of a dense field becomes the mean, with an indicator beside it.
     A table row without a training impression, such as that of unknown values where there were none, gets the average of the field's
     trained rows.
 
@@ -52,7 +52,8 @@ class Fields:
         if not isinstance(self.categorical, Mapping):
             raise ConfigError('Fields: categorical maps names to a number of buckets or "vocabulary", e.g. {"user": 10_000}.')
         object.__setattr__(self, "dense", tuple(self.dense))
-        object.__setattr__(self, "categorical", dict(self.categorical))
+        object.__setattr__(self, "categorical", {name: _plain(value) for name, value in self.categorical.items()})
+        object.__setattr__(self, "min_count", _plain(self.min_count))
         doubled = sorted(set(self.dense) & set(self.categorical)) or sorted({name for name in self.dense if self.dense.count(name) > 1})
         if doubled:
             raise ConfigError(f"Fields: {', '.join(map(repr, doubled))} is named twice: a field is categorical or dense.")
@@ -103,8 +104,9 @@ class Fields:
         for name in self.dense:
             numbers = _numbers(log, name, by)[rows]
             known = np.sort(numbers[~np.isnan(numbers)])  # sorted: the sum does not depend on the order of the log
-            sd = float(known.std()) if len(known) else 0.0
-            scales[name] = Scale(float(known.mean()) if len(known) else 0.0, sd if sd > 0 else 1.0, len(known) < len(numbers))
+            constant = not len(known) or known[0] == known[-1]  # rounding may leave a spread of 1e-17
+            mean = 0.0 if not len(known) else float(known[0] if constant else known.mean())
+            scales[name] = Scale(mean, 1.0 if constant else float(known.std()), len(known) < len(numbers))
         return FieldEncoder(self, vocabularies, scales)
 
 
@@ -259,6 +261,11 @@ def _numbers(log: ClickLog, name: str, by: str) -> np.ndarray:
     numbers = as_numbers(name, values, where).astype(np.float64)
     refuse(np.isinf(numbers), f"{name} must be finite or missing", "Drop these rows, or make the values missing (NaN).", where, numbers)
     return numbers
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy as one of Python, which JSON can hold; anything else as it is."""
+    return int(value) if isinstance(value, np.integer) else value
 
 
 def _whole(value: object) -> bool:

@@ -15,8 +15,9 @@ from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError, LogError
 from ultr.models.attribution_network import AttributionNetwork, Shape
-from ultr.models.attribution_settings import CARTESIAN, AttributionSettings
+from ultr.models.attribution_settings import AttributionSettings
 from ultr.models.fitted_attribution import FittedAttribution
+from ultr.models.untrained import SAMPLE, warn_untrained
 from ultr.random import generator
 from ultr.training.cell_losses import cross_entropy, mixed
 from ultr.training.gradients import joined
@@ -81,6 +82,7 @@ def fit_attribution(settings: AttributionSettings, build: Build, source: LogSour
         network = build(matched(build, shape, settings.parameters)).to(device)
         _set_levels(network, credit[~held_out], joint[~held_out])
         dense, weights = network.dense_parameters(), settings.weights()
+        decaying = [p for name, p in network.named_parameters() if not name.startswith("embedding.") and "bias" not in name]
 
         def losses(batch: Touches, embedded: Tensor) -> list[Tensor]:
             logits = network.logits(embedded)
@@ -88,12 +90,13 @@ def fit_attribution(settings: AttributionSettings, build: Build, source: LogSour
             return [*out, class_loss(logits[-1], batch.joint, reduction="none")] if settings.cartesian else out
 
         def loss(batch: Touches) -> tuple[Tensor, Tensor]:
-            embedded = network.embed(batch.codes, batch.numbers)
-            main, *auxiliary = losses(batch, embedded)
-            value = joined(main, auxiliary, weights, [*dense, embedded], settings.gradient)
+            looked_up = network.embedding(batch.codes).flatten(1)
+            main, *auxiliary = losses(batch, torch.cat([looked_up, batch.numbers], dim=1))
+            tensors = [*dense, *([looked_up] if shape.lengths else [])]
+            value = joined(main, auxiliary, weights, tensors, settings.gradient)
             if not decay:
                 return value, main.detach()
-            own = embedded[:, : sum(shape.lengths)].square().sum(1) + sum(p.square().sum() for p in dense)
+            own = looked_up.square().sum(1) + sum(p.square().sum() for p in decaying)
             return value + decay / 2 * own, main.detach()
 
         def watched() -> float:
@@ -106,7 +109,11 @@ def fit_attribution(settings: AttributionSettings, build: Build, source: LogSour
         plain = replace(training, weight_decay=0.0)  # it is in the loss
         curve = minimise([network], train, loss, watched if held_out.any() else None, plain)
     network.cpu().eval().embedding.fill(codes[~held_out])
-    names = tuple(name for name in settings.views if name != CARTESIAN)
+    some = np.flatnonzero(~held_out)[:SAMPLE]
+    with torch.no_grad():
+        logits = network(torch.from_numpy(codes[some]).long(), torch.from_numpy(numbers[some]))[0]
+    warn_untrained(by, replace(curve, weight_decay=decay), training, logits[:, 0].numpy())
+    names = (settings.main, *settings.auxiliary)
     return FittedAttribution(network, encoder, names, replace(curve, weight_decay=decay), by)
 
 
@@ -125,6 +132,7 @@ def read_credits(log: ClickLog, settings: AttributionSettings) -> np.ndarray:
     out = []
     for name in (settings.main, *settings.auxiliary):
         values = as_numbers(name, log.column(name, by), where).astype(np.float64)
+        refuse(~np.isfinite(values), f"{name} must be a credit in [0, 1]", "Fill or drop the rows without one.", where, values)
         bad = ~((values >= 0) & (values <= 1 + 1e-9))
         refuse(bad, f"{name} must be a credit in [0, 1]", "Clip Shapley values below 0, and divide sums by their number.", where, values)
         if not values.any():

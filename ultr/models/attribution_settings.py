@@ -29,15 +29,17 @@ class AttributionSettings:
             P(any credit).
         cartesian: Add a view with a class for each combination of views that give any credit.
         auxiliary_weight: Weight of the loss of every auxiliary view, at least 0; or name -> weight ("cartesian" is the joint one).
-        gradient: How gradients of the views are added: "sum", "pcgrad" or "gcs"; see `ultr.training.gradients.joined`. The embeddings that
-            a batch looks up count as one tensor.
+        gradient: How gradients of the views are added: "sum", "pcgrad" or "gcs"; see `ultr.training.gradients.joined`. Experts and towers
+            that stand side by side count one by one; the embeddings that a batch looks up count as one tensor, touch by touch, so that
+            nothing is said about rows of the table that several touches share.
         experts: Experts of a kind, at least 1, where the network has several.
         expert: Width of an expert, at least 1.
         tower: Widths of the layers above it.
         parameters: Number of parameters, embeddings apart, that the widths are scaled to come near, so that models compare; None keeps
             the widths.
-        training: Settings of the loop; `batch_pages` counts touches, `validation` is a share of the pages, on which the main loss is
-            watched. Weight decay multiplies half the summed squares of the weights, and of a touch's embeddings.
+        training: Settings of the loop (weight decay 1e-5 by default: the .01 of `ultr.Training` is too strong where labels are rare);
+            `batch_pages` counts touches, `validation` is a share of the pages, on which the main loss is
+            watched. Weight decay multiplies half the summed squares of the weights (not the biases), and of a touch's embeddings.
 
     Raises:
         ConfigError: a setting has an impossible value.
@@ -68,6 +70,13 @@ class AttributionSettings:
             raise ConfigError(f"{by}: labels must be 'soft' or 'binary', not {self.labels!r}.")
         if self.gradient not in get_args(Gradient):
             raise ConfigError(f"{by}: gradient must be one of {', '.join(get_args(Gradient))}, not {self.gradient!r}.")
+        for name in ("cartesian", *(["detach"] if hasattr(self, "detach") else [])):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{by}: {name} must be True or False, not {getattr(self, name)!r}.")
+        if not all(isinstance(name, str) for name in views):
+            raise ConfigError(f"{by}: main and auxiliary are names of columns, not {views!r}.")
+        if self.cartesian and CARTESIAN in views:
+            raise ConfigError(f"{by}: {CARTESIAN!r} is the name of the joint view: call the column of credit something else.")
         if self.cartesian and not self.auxiliary:
             raise ConfigError(f"{by}: cartesian joins the views of main and auxiliary, but there is no auxiliary one.")
         if self.cartesian and len(views) > 10:

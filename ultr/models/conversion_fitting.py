@@ -14,6 +14,7 @@ from ultr.data.log import ClickLog
 from ultr.errors import ConfigError, LogError
 from ultr.models.field_network import FieldNetwork
 from ultr.models.fitted_conversion import FittedConversion
+from ultr.models.untrained import SAMPLE, warn_untrained
 from ultr.random import generator
 from ultr.training.conversion_batches import ImpressionBatches, Impressions, read_conversions
 from ultr.training.conversion_losses import cross_entropy
@@ -41,6 +42,8 @@ def check_towers(by: str, fields: object, towers: Sequence[int], training: Train
     """
     if not isinstance(fields, Fields):
         raise ConfigError(f'{by}: fields says which columns to read: ultr.Fields(categorical={{"ad": "vocabulary"}}), not {fields!r}.')
+    if not isinstance(training, Training):
+        raise ConfigError(f"{by}: training must be ultr.Training(...), not {training!r}.")
     widths = (towers,) if isinstance(towers, (int, str)) else tuple(towers)
     if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in widths):
         raise ConfigError(f"{by}: towers are hidden layer widths of at least 1, () for linear ones, not {towers!r}.")
@@ -102,6 +105,9 @@ def fit_conversion(
             held = replace(held, propensity=_click_probabilities(network, held))
         network, curve = parts.trained(levels, objective, train, held)
     network.embedding.fill(train.codes)
+    with torch.no_grad():
+        logits, _ = network(torch.from_numpy(train.codes[:SAMPLE]).long(), torch.from_numpy(train.numbers[:SAMPLE]))
+    warn_untrained(by, curve, training, logits[:, 1].numpy())
     return FittedConversion(network, encoder, tuple(towers), curve, by)
 
 

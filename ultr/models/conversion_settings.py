@@ -30,7 +30,8 @@ class ConversionSettings:
         fields: Which columns of the log describe an impression.
         towers: Hidden widths of each tower; () for linear ones, with a weight a value of a categorical field and one a dense number.
         shared: Whether towers share the embeddings; linear towers have none to share.
-        training: Settings of the loop; `batch_pages` counts impressions, and `validation` is a share of the pages, or of the queries
+        training: Settings of the loop (weight decay 1e-5 by default: the .01 of `ultr.Training` is too strong where labels are rare);
+            `batch_pages` counts impressions, and `validation` is a share of the pages, or of the queries
             where there are any. Weight decay multiplies half the summed squares of the tower weights, and of an impression's embeddings.
 
     Raises:
@@ -43,6 +44,8 @@ class ConversionSettings:
     training: Training = field(default_factory=conversion_training)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.shared, bool):
+            raise ConfigError(f"{type(self).__name__}: shared must be True or False, not {self.shared!r}.")
         object.__setattr__(self, "towers", check_towers(type(self).__name__, self.fields, self.towers, self.training))
 
 
@@ -107,8 +110,11 @@ def _weights(observed: np.ndarray, propensity: np.ndarray | None, clip: float | 
     def weight(click_logit: Tensor, batch: Impressions) -> Tensor:
         seen = batch.click if sign > 0 else 1 - batch.click
         if batch.propensity is not None:
-            return _inverse(batch.propensity if sign > 0 else 1 - batch.propensity, seen, clip) / mean
-        values = inverse_weight(sign * click_logit, seen, clip)
+            values = _inverse(batch.propensity if sign > 0 else 1 - batch.propensity, seen, clip)
+            if propensity is not None:
+                return values / mean
+        else:
+            values = inverse_weight(sign * click_logit, seen, clip)
         total = values.mean() if normalise else torch.ones(())
         return values / torch.where(total > 0, total, 1.0)
 

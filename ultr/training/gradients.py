@@ -20,7 +20,8 @@ def joined(main: Tensor, auxiliary: Sequence[Tensor], weights: Sequence[float], 
         auxiliary: Losses of the auxiliary tasks, each of shape [B].
         weights: Of the auxiliary tasks.
         tensors: What the gradients are taken for: parameters, and inputs of the network such as looked-up embeddings.
-        how: "sum" adds; "pcgrad" first projects each auxiliary gradient, tensor by tensor, off the main one where the two point apart;
+        how: "sum" adds; "pcgrad" first projects each auxiliary gradient, tensor by tensor (of tensors of three dimensions: matrix by
+            matrix), off the main one where the two point apart;
             "gcs" multiplies each auxiliary gradient by sigmoid(cosine with the main one over all tensors).
 
     Source:
@@ -61,7 +62,8 @@ def scaled(other: Parts, main: Parts) -> Parts:
 
 
 def _off(other: Tensor, main: Tensor) -> Tensor:
-    dot, length = (other * main).sum(), main.square().sum()
+    axes = list(range(1, other.dim())) if other.dim() == 3 else list(range(other.dim()))  # matrices side by side count one by one
+    dot, length = (other * main).sum(axes, keepdim=True), main.square().sum(axes, keepdim=True)
     return other - torch.where(dot < 0, dot / length.clamp(min=1e-30), torch.zeros_like(dot)) * main
 
 

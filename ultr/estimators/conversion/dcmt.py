@@ -23,7 +23,7 @@ class DCMT(WeightedConversions):
 
     What was not clicked is taken for a counterfactual non-conversion, and the last term carries that over: it pulls the predicted
     conversion down, the more the larger `consistency` is, and is a bias where clicks and conversions are independent given the fields.
-    With 0 the conversion tower is MultiIPW's.
+    With 0 the conversion tower is MultiIPW's where towers share no embeddings, up to where weights start.
 
     Args:
         consistency: Weight of |1 - (c + c*)|, at least 0.

@@ -94,7 +94,7 @@ class ESCM2(WeightedConversions):
             training=self.training,
             seed=seed,
             propensity=given,
-            weighted=True,
+            weighted=self.risk_weight > 0,
             shared=self.shared,
             others=int(self.kind == "dr"),
         )
