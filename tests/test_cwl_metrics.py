@@ -17,6 +17,7 @@ from ultr.metrics.bpm import BPM
 from ultr.metrics.cwl import CWL
 from ultr.metrics.inst import INST
 from ultr.metrics.q_measure import QMeasure
+from ultr.metrics.sketch import sketch
 from ultr.testing import check_metric
 
 GRADES = st.lists(st.lists(st.sampled_from([0, 0, 1, 2, 3]), min_size=1, max_size=8), min_size=1, max_size=4)
@@ -285,3 +286,8 @@ def test_a_continuation_may_return_one_number_a_rank_and_cannot_write_into_the_l
     log = log_of([1, 0, 1])
     np.testing.assert_allclose(CWL(writes, "total")(log), [1 + 1 / 2])
     assert log.columns["grade"].tolist() == [1, 0, 1]
+
+
+def test_gains_that_add_up_to_the_target_but_for_rounding_reach_it():
+    gains = " ".join(f"d{i}=0.1" for i in range(12))
+    assert BPM(target=1, patience=20, threshold=None)(sketch(gains)) == pytest.approx(0.1)

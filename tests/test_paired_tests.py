@@ -268,3 +268,16 @@ def test_clusters_keep_the_level_too(test):
 @pytest.mark.parametrize("test", TESTS)
 def test_taking_dependent_sessions_for_independent_does_not(test):
     assert alarms(TESTS[test], clusters=4) > MOST_BOOTSTRAP
+
+
+@pytest.mark.parametrize("n", [3, 6, 7, 10, 13])
+def test_a_constant_difference_is_as_far_out_as_can_be(n):
+    assert bootstrap_test(np.full(n, 0.1), np.zeros(n), n_resamples=999).p_value == pytest.approx(1 / 1000)
+    x = np.linspace(0.13, 0.77, n)
+    assert bootstrap_test(x + 0.1, x, n_resamples=999).p_value == pytest.approx(1 / 1000)
+
+
+@pytest.mark.parametrize("times", [4, 10])
+def test_a_difference_of_0_up_to_rounding_is_not_far_out(times):
+    difference = np.tile([0.1, 0.2, -0.3], times)
+    assert randomisation_test(difference, np.zeros(len(difference)), n_resamples=2000).p_value == 1

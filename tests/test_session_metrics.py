@@ -382,3 +382,22 @@ def test_impossible_settings_are_refused(metric, settings, message):
 def test_a_sketch_that_cannot_be_read_is_refused(row):
     with pytest.raises(LogError, match="A sketch has rows such as"):
         sketch(f"a {row}")
+
+
+def test_a_document_of_several_item_rows_is_one_whatever_the_order_of_pages():
+    """Item rows 0 and 1 are both document a; in the second log the pages of the sessions interleave."""
+    items = ultr.Items(ids=np.array(["a", "a", "b"], dtype=object))
+
+    def log(session, item, click):
+        return ultr.ClickLog(np.arange(4), {"item": np.array(item), "click": np.array(click)}, {"session": np.array(session)}, items)
+
+    apart, mixed = log([0, 0, 1], [0, 1, 2], [0, 1, 1]), log([0, 1, 0], [0, 2, 1], [0, 1, 1])
+    np.testing.assert_array_equal(NUM()(apart), NUM()(mixed))
+    assert credited(apart).tolist() == [1, 0, 1]
+    assert credited(mixed).tolist() == [1, 1, 0]
+
+
+def test_a_label_that_nobody_saw_does_not_pay_at_a_row_that_was_skipped():
+    log = sketch("a | x a=1")
+    assert NUM(ideal="pool", label="grade", k=1, enhance=False)(log).tolist() == [0]
+    assert NUM(ideal="pool", label="grade", k=1)(log)[0] > 0  # with the enhancement a was relevant when it was first shown

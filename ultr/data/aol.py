@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,21 +122,19 @@ def _log(pages: _Pages, file: Path, session_gap: float) -> ClickLog:
 
 def _times(pages: _Pages, file: Path) -> np.ndarray:
     """Return the times of the pages, in seconds."""
-    try:
-        time = np.array(pages.time, dtype="datetime64[s]")
-        bad = np.isnat(time)
-    except ValueError:
-        time, bad = np.zeros(0, dtype="datetime64[s]"), np.array([not _is_time(text) for text in pages.time])
+    bad = np.array([not _is_time(text) for text in pages.time])
     if bad.any():
         page = int(np.argmax(bad))
         raise FileError(
             f"{file}, line {pages.line[page]}: the QueryTime must be like '2006-03-01 07:17:12', not {pages.time[page][:40]!r};"
             f" {bad.sum()} of {len(bad)} are wrong."
         )
-    return time
+    return np.array(pages.time, dtype="datetime64[s]")
 
 
 def _is_time(text: str) -> bool:
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", text):
+        return False
     try:
         return not np.isnat(np.datetime64(text, "s"))
     except ValueError:

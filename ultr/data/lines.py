@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,10 +38,7 @@ def whole_number(field: str, name: str, file: Path, line: int, least: int = 0) -
     Raises:
         FileError: it is none.
     """
-    try:
-        value = int(field)
-    except ValueError:
-        value = _TOO_LARGE
+    value = int(field) if re.fullmatch(r"[+-]?\d{1,19}", field.strip()) else _TOO_LARGE
     if not least <= value < _TOO_LARGE:
         raise FileError(f"{file}, line {line}: the {name} must be a whole number of {least} or more, not {field[:40]!r}.")
     return value

@@ -83,7 +83,7 @@ def load_run(path: str | Path, qrels: ClickLog | None = None, *, depth: int | No
 
     def score(fields: list[str], line: int) -> None:
         try:
-            scores.append(float(fields[4]))
+            scores.append(float(np.float32(fields[4])))  # as trec_eval reads it, so that the same scores tie
         except ValueError:
             scores.append(np.nan)
         if not within(scores[-1], "(-inf, inf)"):

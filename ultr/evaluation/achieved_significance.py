@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ultr.data.checks import within
 from ultr.errors import ConfigError
-from ultr.evaluation.bootstrap import studentised
+from ultr.evaluation.bootstrap import studentised, without_rounding
 from ultr.evaluation.corrections import holm, randomised_tukey_hsd
 from ultr.evaluation.resampling import TOLERANCE, batches, check_name, check_resamples, resampled
 from ultr.evaluation.systems import complete_rows, pairs_of, side_by_side
@@ -143,7 +143,7 @@ def _bootstrapped(systems: Mapping[str, ArrayLike] | pd.DataFrame, by: str, alph
     n, rng = len(complete), generator(seed, "discriminative power")
     statistics, means = np.empty((n_resamples, len(first))), np.empty((n_resamples, len(first)))
     difference = complete[:, first] - complete[:, second]
-    shifted, ones, done = difference - difference.mean(axis=0), np.ones(n), 0
+    shifted, ones, done = without_rounding(difference - difference.mean(axis=0), difference), np.ones(n), 0
     for batch in batches(n_resamples, n):
         some = slice(done, done := done + batch)
         statistics[some], means[some] = studentised(shifted, ones, resampled(batch, n, rng))

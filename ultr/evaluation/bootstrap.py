@@ -73,7 +73,7 @@ def bootstrap_test(
 
 def _resamples(sums: np.ndarray, sizes: np.ndarray, mean: float, n_resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the studentised statistic of each resample, differences shifted to mean 0, and its mean unshifted; both of shape [R]."""
-    rng, shifted = generator(seed, "bootstrap"), sums - mean * sizes
+    rng, shifted = generator(seed, "bootstrap"), without_rounding(sums - mean * sizes, sums)
     parts = [studentised(shifted[:, None], sizes, resampled(n, len(sums), rng)) for n in batches(n_resamples, len(sums))]
     statistics, means = (np.concatenate([part[i][:, 0] for part in parts]) for i in (0, 1))
     return statistics, mean + means
@@ -92,6 +92,11 @@ def _corrected(shares: np.ndarray, draws: np.ndarray, sums: np.ndarray, sizes: n
     acceleration = cubes / (6 * squares**1.5) if squares > 0 else 0.0
     bias, z = ndtri(below), ndtri(shares)
     return ndtr(bias + (bias + z) / (1 - acceleration * (bias + z)))
+
+
+def without_rounding(shifted: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return shifted values with 0 for what rounding alone leaves of values that are all alike."""
+    return np.where(np.abs(shifted) <= 1e-12 * np.abs(values).max(axis=0, keepdims=True), 0.0, shifted)
 
 
 def studentised(sums: np.ndarray, sizes: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -160,7 +160,8 @@ def _redrawn(log: ClickLog, metric: SessionMetric, model: FittedClickModel | Cli
     law = model if isinstance(model, ClickModel) else model.model
     if isinstance(model, ClickModel):
         attraction = log.column("relevance", _BY)
-        satisfaction = log.column("satisfaction", _BY) if law.reads_satisfaction else None
+        name = "satisfied" if "satisfied" in log.columns else "satisfaction"  # as simulated sessions call it, and simulated clicks
+        satisfaction = log.column(name, _BY) if law.reads_satisfaction else None
     else:
         attraction, satisfaction = model.attraction(log), model.satisfaction(log)
     shown = log.with_columns(position=log.slots())

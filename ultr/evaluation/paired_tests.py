@@ -127,7 +127,7 @@ def randomisation_test(
     difference, dropped = paired_differences(first, second)
     sums = cluster_totals(first, second, clusters)[0]
     sums = sums[sums != 0]
-    least = abs(sums.sum()) * (1 - TOLERANCE)
+    least = abs(sums.sum()) - TOLERANCE * np.abs(sums).sum()
     if len(sums) < 60 and 2 ** len(sums) <= n_resamples:
         patterns = np.zeros(1)
         for value in sums:

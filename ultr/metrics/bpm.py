@@ -61,7 +61,7 @@ class BPM(GainMetric):
 
     def of_pages(self, pages: RankedPages) -> np.ndarray:
         found = np.cumsum(self.gains_of(pages), axis=1)
-        satisfied = found >= self.target
+        satisfied = found >= self.target * (1 - 1e-9)  # gains of .1 do not add up to 1 exactly
         last = np.where(satisfied.any(axis=1), satisfied.argmax(axis=1), found.shape[1] - 1)
         looked = np.where(satisfied.any(axis=1), last + 1, self.patience)
         return found[np.arange(len(found)), last] / looked

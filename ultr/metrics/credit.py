@@ -55,20 +55,20 @@ def credit(items: np.ndarray, labels: np.ndarray, later: np.ndarray | None = Non
     Args:
         items: Non-negative integers, sessions of equally many rows, shape [B, T], T >= 1.
         labels: Numbers of 0 or more, shape [B, T].
-        later: True for rows where a document pays only if it has no other row, shape [B, T]; None for no row.
+        later: 0 to 3: a document pays at a row of the smallest number that it has, shape [B, T]; None for the same number everywhere.
 
     Returns:
-        The pay at each document's first row that is not `later`, else at its first row; 0 at other rows. float64, shape [B, T].
+        The pay at each document's first row of its smallest number; 0 at other rows. float64, shape [B, T].
     """
     bits = (items.shape[1] - 1).bit_length()
-    keys = items.astype(np.int64) << (bits + 1)
+    keys = items.astype(np.int64) << (bits + 2)
     if later is not None:
         keys |= later.astype(np.int64) << bits
     keys |= np.arange(items.shape[1])
     keys.sort(axis=1)
     other = np.empty(keys.shape, dtype=bool)  # another document than in the place before
     other[:, 0] = True
-    np.greater((keys[:, 1:] ^ keys[:, :-1]) >> (bits + 1), 0, out=other[:, 1:])
+    np.greater((keys[:, 1:] ^ keys[:, :-1]) >> (bits + 2), 0, out=other[:, 1:])
     if other.all():
         return labels.astype(np.float64)
     keys &= (1 << bits) - 1

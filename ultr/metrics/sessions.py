@@ -98,7 +98,7 @@ class Sessions:
             columns["length"] = _checked_lengths(log, by)
         sessions, n = log._session_codes[0], len(log.sessions)
         if not (sessions[1:] >= sessions[:-1]).all():
-            log = ClickLog(log.offsets, {**columns, "item": log.columns["item"]}).take(np.argsort(sessions, kind="stable"))
+            log = ClickLog(log.offsets, {"item": log.columns["item"], **columns}).take(np.argsort(sessions, kind="stable"))
             columns = {name: log.columns[name] for name in columns}
         return cls(log.offsets, offsets_of(np.bincount(sessions, minlength=n)), columns)
 

@@ -89,9 +89,9 @@ class TrailtextMetric(SessionMetric):
         labels = block.of(sessions.columns["label"])
         slot = block.of(sessions.slot_of_row) if self.k is not None or self.depth == "last" else None
         shown = None if self.k is None or slot is None else slot < self.k
-        later = None if self.enhance else labels == 0
-        if shown is not None:
-            later = ~shown if later is None else later | ~shown
+        later = None if self.enhance else np.where(labels == 0, 2, 0)
+        if shown is not None:  # a row that nobody saw comes after all that pay, and before those that never do
+            later = (~shown).astype(np.int64) if later is None else np.maximum(later, ~shown)
         gains = credit(block.of(sessions.items), labels, later)
         pays = gains > 0 if shown is None else (gains > 0) & shown
         read = shown

@@ -68,7 +68,7 @@ def fit_attribution(settings: AttributionSettings, build: Build, source: LogSour
     held_out = np.repeat(validation_pages(log, training.validation, seed), log.lengths)
     if not credit[~held_out, 0].any():
         raise LogError(f"{by} has nothing to learn from: all credit of {settings.main!r} is held out. Lower validation.")
-    encoder = settings.fields.fit(rows_of(log, ~held_out), by)
+    encoder = settings.fields.fit(log, by, ~held_out)
     codes, numbers = encoder.codes(log, by), encoder.numbers(log, by)
     joint = (credit > 0) @ (1 << np.arange(credit.shape[1]))
     device, decay = training.usable_device(), training.weight_decays[0]
@@ -168,13 +168,6 @@ def matched(build: Build, shape: Shape, parameters: int | None) -> Shape:
         low, high = (middle, high) if count(middle) < parameters else (low, middle)
     best = min((low, high), key=lambda width: abs(count(width) - parameters))
     return replace(at(best), sizes=shape.sizes)
-
-
-def rows_of(log: ClickLog, mask: np.ndarray) -> ClickLog:
-    """Return the rows where the mask [N] is true, each as a page of its own."""
-    columns = {name: values[mask] for name, values in log.columns.items()}
-    page_columns = {name: np.repeat(values, log.lengths)[mask] for name, values in log.page_columns.items()}
-    return ClickLog(np.arange(int(mask.sum()) + 1), columns, page_columns, log.items)
 
 
 class _Batches:
