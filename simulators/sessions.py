@@ -94,6 +94,14 @@ def simulate_sessions(
         raise ConfigError(f"satisfaction_noise must be in [0, inf), not {satisfaction_noise!r}.")
     if not isinstance(data, RankingData):
         raise ConfigError(f"simulate_sessions draws from graded data, a RankingData, not {type(data).__name__}.")
+    if not isinstance(searcher, Searcher):
+        raise ConfigError(f"simulate_sessions: searcher must be a Searcher(...), not {searcher!r}.")
+    for name, given in (("policy", policy), ("satisfaction", satisfaction), ("relevance", relevance)):
+        if isinstance(given, type):
+            raise ConfigError(f"simulate_sessions: {name} must be an object, not the class: write {given.__name__}(...).")
+    for name, law_of in (("satisfaction", satisfaction), ("relevance", relevance)):
+        if not callable(law_of):
+            raise ConfigError(f"simulate_sessions: {name} must be a function, such as those of `simulators`, not {law_of!r}.")
     law = _checked_law(click_model, satisfied)
     attraction = of_grades("relevance", relevance, data.grades)
     satisfying = None if satisfied is None else of_grades("satisfied", satisfied, data.grades)

@@ -109,3 +109,11 @@ def test_counts_give_both_means():
 def test_what_is_no_session_is_refused(call, error, words_of_it):
     with pytest.raises(error, match=words_of_it):
         call()
+
+
+def test_arrays_of_texts_and_one_text_alone():
+    frame = pd.DataFrame({"session": [1, 1], "query": ["cats", "cats a"], "evidence": [np.array(["a", "b"]), None]})
+    lists = frame.assign(evidence=[["a", "b"], None])
+    pd.testing.assert_frame_equal(ctar_table(frame), ctar_table(lists))
+    with pytest.raises(ConfigError, match="queries and evidence are lists"):
+        ctar("cats", "cats")

@@ -445,6 +445,9 @@ def test_ratings_that_float32_rounds_have_a_propensity():
 def test_logs_that_teach_nothing_are_refused():
     with pytest.raises(LogError, match=r"click is 1 on all .* rows. List also what was shown"):
         DoublyRobustMF(label="click").fit(CLICKS)
+    settings = {"propensity": "propensity", "factors": 2, "training": dataclasses.replace(QUICK, validation=0)}
+    by_default, by_name = (DoublyRobustMF(label=label, **settings).fit(EXPOSED) for label in (None, "click"))
+    np.testing.assert_array_equal(by_default.score_users(USERS), by_name.score_users(USERS))
     with pytest.raises(LogError, match="rating must be finite"):
         RatingMF().fit(RATED.with_columns(rating=np.where(np.arange(RATED.n_rows) == 3, np.nan, 1.0)))
     with pytest.raises(LogError, match="RatingMF needs the column 'rating'"):

@@ -365,3 +365,18 @@ def test_searchers_refuse_what_cannot_be(name):
 def test_torch_is_not_loaded():
     code = "import sys, simulators.sessions; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"policy": simulators.RandomPolicy}, r"policy must be an object, not the class: write RandomPolicy\("),
+        ({"searcher": {"need": 3}}, "searcher must be a Searcher"),
+        ({"satisfaction": "need"}, "satisfaction must be a function"),
+        ({"satisfaction": NeedMet}, r"satisfaction must be an object, not the class: write NeedMet\("),
+        ({"relevance": 0.5}, "relevance must be a function"),
+    ],
+)
+def test_objects_of_a_wrong_kind_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        simulate_sessions(DATA, **{"policy": POLICY, "n_sessions": 5, **settings})

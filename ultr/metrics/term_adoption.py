@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -58,10 +58,21 @@ def ctar(
         Which terms count as new ("previous" or "all"), how texts are split, and whether steps or terms are averaged are not known from the
         summary: they are settings here, and the defaults are ours.
     """
+    if isinstance(queries, str) or isinstance(evidence, str):
+        raise ConfigError("ctar: queries and evidence are lists, a text (or several) for each step, not one text.")
     _check_settings(scope, new)
     counts = _counts(queries, evidence, scope, new, terms, "the session")
     fresh, adopted = (np.array([pair[i] for pair in counts], dtype=np.float64) for i in (0, 1))
     return np.divide(adopted, fresh, out=np.full(len(counts), np.nan), where=fresh > 0)
+
+
+def _evidence(value: Any) -> Evidence:
+    """Return texts as a list, whatever array a table holds them in, and None where nothing is there."""
+    import pandas as pd
+
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return None if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)) else value
 
 
 def ctar_table(
@@ -102,7 +113,7 @@ def ctar_table(
     unknown = frame[session].isna().to_numpy()
     refuse(unknown, f"ctar_table: column {session!r} must not be missing", "Fill it or drop these lines.", lambda i: f"line {i}")
     codes = frame.groupby(session, sort=False).ngroup().to_numpy()
-    texts, found = frame[query].tolist(), [None if value is pd.NA or value != value else value for value in frame[evidence].tolist()]
+    texts, found = frame[query].tolist(), [_evidence(value) for value in frame[evidence].tolist()]
     counts = np.zeros((len(frame), 2), dtype=np.int64)
     for rows in pd.Series(np.arange(len(frame))).groupby(codes).indices.values():
         where = f"session {frame[session].iloc[rows[0]]}"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ultr.data.checks import within
-from ultr.data.source import LogSource
+from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError
 from ultr.models.factor_fitting import check_factors, check_one_weight_decay, factor_training, fit_factors, logit_of
 from ultr.models.factors import FittedFactors
@@ -46,8 +46,8 @@ class DoublyRobustMF:
         unlabelled: Pairs drawn for each listed one, at least 1; `batch_pages` then counts listed pairs. None takes all pairs, of
             `batch_pages` users; the first models always count listed pairs.
         training: Settings of the loop, of both models; weight decay multiplies half the mean squared length of the factors.
-        label: Row column: "rating" and other numbers are fitted by squared error, "click" and other values of 0 and 1 by cross-entropy, to
-            probabilities.
+        label: Row column: ratings and other numbers are fitted by squared error, clicks and other values of 0 and 1 by cross-entropy, to
+            probabilities. None takes "rating" where the log has it, else "click".
 
     Source:
         Wang, Zhang, Sun and Qi (2019), "Doubly robust joint learning for recommendation on data missing not at random", ICML, equation 5;
@@ -64,7 +64,7 @@ class DoublyRobustMF:
     factors: int = 16
     unlabelled: int | None = None
     training: Training = field(default_factory=factor_training)
-    label: str = "rating"
+    label: str | None = None
 
     def __post_init__(self) -> None:
         if self.clip is not None and not within(self.clip, "[1, inf)"):
@@ -84,7 +84,9 @@ class DoublyRobustMF:
                 the same.
             PropensityError: a propensity is outside (0, 1].
         """
-        log, feedback = listed_pairs(source, self.label, "DoublyRobustMF", hint=_HINT)
+        log = gather(source)
+        label = self.label or ("rating" if "rating" in log.columns else "click")
+        log, feedback = listed_pairs(log, label, "DoublyRobustMF", hint=_HINT)
         value = feedback.label
         probability = bool(np.isin(value, (0, 1)).all())
         theta = propensities(log, self.propensity, self.training.usable_device(), seed=seed)[feedback.row].astype(np.float64)
