@@ -17,6 +17,7 @@ from ultr.data.checks import require
 from ultr.data.log import ClickLog
 from ultr.data.source import need_log
 from ultr.errors import LogError, UltrWarning
+from ultr.models.trained import Trained
 from ultr.training.batch import Batch
 from ultr.training.minimise import Curve
 
@@ -27,7 +28,7 @@ _BLOCK = 1 << 20  # rows scored at once
 
 
 @dataclass(frozen=True, eq=False)
-class FittedFactors:
+class FittedFactors(Trained):
     """Scores of U users for I items: bias + user bias + item bias + user factor . item factor, or the sigmoid of it.
 
     Args:
@@ -53,16 +54,6 @@ class FittedFactors:
 
     def __repr__(self) -> str:
         return f"FittedFactors({self.estimator}, {len(self.users)} users, {len(self.item)} items, {self.user.shape[1] - 1} factors)"
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """Learning curves: columns step, split ("train" or "validation") and loss."""
-        return self.curve.frame()
-
-    @property
-    def best_step(self) -> int:
-        """The step whose weights were kept."""
-        return self.curve.best_step
 
     def score_users(self, user_ids: Sequence[object] | np.ndarray) -> np.ndarray:
         """Score all items for some users.

@@ -14,16 +14,17 @@ from ultr.data.items import Items, features_of
 from ultr.data.log import ClickLog
 from ultr.data.source import need_log
 from ultr.errors import LogError
+from ultr.models.trained import Trained
 from ultr.training.batch import Batch
 from ultr.training.minimise import Curve
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 _BLOCK = 1 << 14  # items scored at once
 
 
-class FittedRanker(ABC):
+class FittedRanker(Trained, ABC):
     """A ranker after `fit`. Subclasses are frozen dataclasses that hold what scores."""
 
     curve: Curve
@@ -39,16 +40,6 @@ class FittedRanker(ABC):
     @abstractmethod
     def score_log(self, log: ClickLog) -> np.ndarray:
         """Return the score of every row, float32, shape [N]."""
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """Learning curves: columns step, split ("train" or "validation") and loss."""
-        return self.curve.frame()
-
-    @property
-    def best_step(self) -> int:
-        """The step whose weights were kept."""
-        return self.curve.best_step
 
     @abstractmethod
     def save(self, path: str | Path) -> None:

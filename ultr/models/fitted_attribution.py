@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ultr.data.fields import FieldEncoder, Fields
+from ultr.data.fields import FieldEncoder
 from ultr.data.log import ClickLog
 from ultr.data.model_folder import damaged, digest_of, write_model
 from ultr.data.source import need_log
 from ultr.errors import ConfigError, FileError, UltrError
 from ultr.models.attribution_network import AttributionNetwork, Shape
+from ultr.models.trained import TrainedOnFields
 from ultr.training.minimise import Curve
 from ultr.training.seeding import seeded_torch
 
@@ -26,7 +27,7 @@ _BLOCK = 1 << 16  # touches at once
 
 
 @dataclass(frozen=True, eq=False)
-class FittedAttribution:
+class FittedAttribution(TrainedOnFields):
     """Predicted credit of a touch by each rule, in (0, 1).
 
     Args:
@@ -45,21 +46,6 @@ class FittedAttribution:
 
     def __repr__(self) -> str:
         return f"FittedAttribution({self.estimator}, {', '.join(self.rules)}; fields {', '.join(self.fields.names)})"
-
-    @property
-    def fields(self) -> Fields:
-        """Which columns it reads."""
-        return self.encoder.fields
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """Learning curves: columns step, split ("train" or "validation") and loss."""
-        return self.curve.frame()
-
-    @property
-    def best_step(self) -> int:
-        """The step whose weights were kept."""
-        return self.curve.best_step
 
     @property
     def n_parameters(self) -> int:

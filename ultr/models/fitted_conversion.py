@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ultr.data.fields import FieldEncoder, Fields
+from ultr.data.fields import FieldEncoder
 from ultr.data.log import ClickLog
 from ultr.data.model_folder import damaged, digest_of, write_model
 from ultr.data.source import need_log
 from ultr.errors import FileError, UltrError
 from ultr.models.field_network import FieldNetwork
+from ultr.models.trained import TrainedOnFields
 from ultr.training.minimise import Curve
 from ultr.training.seeding import seeded_torch
 
@@ -25,7 +26,7 @@ _BLOCK = 1 << 16  # impressions at once
 
 
 @dataclass(frozen=True, eq=False)
-class FittedConversion:
+class FittedConversion(TrainedOnFields):
     """P(click), P(conversion | click) and their product, for every impression of a log, clicked or not.
 
     Args:
@@ -44,21 +45,6 @@ class FittedConversion:
 
     def __repr__(self) -> str:
         return f"FittedConversion({self.estimator}, fields {', '.join(self.fields.names)}, towers {self.towers})"
-
-    @property
-    def fields(self) -> Fields:
-        """Which columns it reads."""
-        return self.encoder.fields
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """Learning curves: columns step, split ("train" or "validation") and loss."""
-        return self.curve.frame()
-
-    @property
-    def best_step(self) -> int:
-        """The step whose weights were kept."""
-        return self.curve.best_step
 
     def predict(self, log: ClickLog) -> pd.DataFrame:
         """Predict every row of a log.
