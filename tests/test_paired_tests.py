@@ -281,3 +281,10 @@ def test_a_constant_difference_is_as_far_out_as_can_be(n):
 def test_a_difference_of_0_up_to_rounding_is_not_far_out(times):
     difference = np.tile([0.1, 0.2, -0.3], times)
     assert randomisation_test(difference, np.zeros(len(difference)), n_resamples=2000).p_value == 1
+
+
+def test_missing_clusters_are_refused():
+    x, clusters = np.arange(6.0), np.array([0, 0, 1, 1, np.nan, 2])
+    for test in (randomisation_test, bootstrap_test):
+        with pytest.raises(ConfigError, match="clusters must name a cluster for every pair: 1 of 6 are missing"):
+            test(x, x[::-1], clusters=clusters)

@@ -401,3 +401,14 @@ def test_a_label_that_nobody_saw_does_not_pay_at_a_row_that_was_skipped():
     log = sketch("a | x a=1")
     assert NUM(ideal="pool", label="grade", k=1, enhance=False)(log).tolist() == [0]
     assert NUM(ideal="pool", label="grade", k=1)(log)[0] > 0  # with the enhancement a was relevant when it was first shown
+
+
+def test_what_is_no_log_no_label_and_no_switch():
+    log = sketch("a=1 b*=0 | c=2")
+    with pytest.raises(LogError, match="DataFrame"):
+        NUM()(log.to_frame())
+    for label in ("item", ["click"], 3):
+        with pytest.raises(ConfigError, match="label must be the name of a column of labels"):
+            NUM(label=label)(log)
+    with pytest.raises(ConfigError, match="enhance must be True or False"):
+        NUM(enhance="no")

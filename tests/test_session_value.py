@@ -138,7 +138,7 @@ def test_a_ranker_scores_the_log_and_the_value_says_what_it_is():
         (SessionDCG(form="kanoulas"), {"method": "ips"}, "biased SessionDCG"),
         (SessionDCG(label="grade"), {"method": "ips"}, "is for metrics of clicks"),
         (NUM(label="grade"), {"method": "click_model", "click_model": LAW}, "is for metrics of clicks"),
-        (NUM(), {"method": "click_model"}, "click_model= goes with"),
+        (NUM(), {"method": "click_model"}, "needs click_model="),
         (NUM(label="grade"), {"click_model": LAW}, "click_model= goes with"),
         (NUM(), {"method": "click_model", "click_model": 3}, "must be a fitted click model"),
         (NUM(), {"method": "click_model", "click_model": LAW, "draws": 0}, "draws must be"),

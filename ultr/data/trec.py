@@ -78,6 +78,8 @@ def load_run(path: str | Path, qrels: ClickLog | None = None, *, depth: int | No
     """
     if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
         raise ConfigError(f"load_run: depth must be a whole number of at least 1, not {depth!r}.")
+    if qrels is not None and not isinstance(qrels, ClickLog):
+        raise ConfigError(f"load_run: qrels must be judgements, load_qrels(path), not {type(qrels).__name__}.")
     file = find_file(Path(path))
     scores: list[float] = []
 

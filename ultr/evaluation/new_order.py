@@ -145,8 +145,10 @@ def _check(metric: object, method: str, click_model: object, draws: object) -> N
             f"{_BY}: weighted clicks give a biased {name}, which is not a sum of labels times weights of rank and query."
             " Use SessionDCG (form 'jarvelin') or SessionRBP; or method='click_model'."
         )
-    if (method == "click_model") != (click_model is not None):
-        raise ConfigError(f"{_BY}: click_model= goes with method='click_model', and that with it; the method is {method!r}.")
+    if method == "click_model" and click_model is None:
+        raise ConfigError(f"{_BY}: method='click_model' needs click_model=, a law or one fitted by ultr.click_models.fit(...).")
+    if method != "click_model" and click_model is not None:
+        raise ConfigError(f"{_BY}: click_model= goes with method='click_model', not {method!r}.")
     if click_model is not None and not isinstance(click_model, FittedClickModel | ClickModel):
         raise ConfigError(f"{_BY}: click_model must be a fitted click model, or a law, not {type(click_model).__name__}.")
     if isinstance(draws, bool) or not isinstance(draws, (int, np.integer)) or draws < 1:
@@ -184,6 +186,6 @@ def _weighted(log: ClickLog, propensity: AnyPropensity, clip: float | None) -> t
             f"{_BY} weights the clicks of each session: this log has pages that stand for several. Give the log before compress()."
         )
     click = check_clicks(log.column("click", _BY), 1, rows_are(log.offsets))
-    seen = row_propensities(log, propensity)[0]
+    seen = row_propensities(log, propensity, by=_BY)[0]
     overlap = overlap_of(seen, click, clip)
     return click * (1 / seen if clip is None else np.minimum(1 / seen, clip)), overlap

@@ -289,14 +289,14 @@ def _weights_under(log: ClickLog, scores: np.ndarray | Sequence[float] | Scores,
     return out
 
 
-def row_propensities(log: ClickLog, model: AnyPropensity) -> tuple[np.ndarray, bool]:
+def row_propensities(log: ClickLog, model: AnyPropensity, by: str = _BY) -> tuple[np.ndarray, bool]:
     """Return P(observed) of each row [N] and whether it is relative; a column is read as it is, without torch."""
     if not isinstance(model, str):
         from ultr.propensity.evaluate import estimated, propensities
 
         model = estimated(log, model)
         return propensities(log, model).astype(np.float64), bool(getattr(model, "relative", False) is True)
-    values = log.column(model, by=_BY)
+    values = log.column(model, by=by)
     try:
         return check_probabilities(model, values, rows_are(log.offsets), zero=False).astype(np.float64), False
     except LogError as error:

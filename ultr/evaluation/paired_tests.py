@@ -176,7 +176,9 @@ def cluster_totals(first: ArrayLike, second: ArrayLike, clusters: ArrayLike | No
         raise ConfigError(f"clusters must have one id a pair, shape {known.shape}, not {ids.shape}.")
     from pandas import factorize
 
-    codes = factorize(ids[known], use_na_sentinel=False)[0]
+    codes = factorize(ids[known], use_na_sentinel=True)[0]
+    if (codes < 0).any():
+        raise ConfigError(f"clusters must name a cluster for every pair: {int((codes < 0).sum())} of {len(codes)} are missing.")
     return np.bincount(codes, difference), np.bincount(codes).astype(np.float64)
 
 

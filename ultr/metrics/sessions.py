@@ -14,6 +14,7 @@ from ultr.data.checks import as_numbers, check_clicks, refuse, require, rows_are
 from ultr.data.log import ClickLog
 from ultr.data.order import blocks
 from ultr.data.padded import offsets_of, slots
+from ultr.data.source import need_log
 from ultr.errors import ConfigError, LogError
 from ultr.imports import nearest
 from ultr.metrics.top import Gain
@@ -91,7 +92,9 @@ class Sessions:
             by: The metric, for errors.
             needs: Further columns: `item`, and `length`, which is left out where the log has none.
         """
-        columns = {"label": checked_labels(log, label, by)}
+        if not isinstance(label, str) or label == "item":
+            raise ConfigError(f"{by}: label must be the name of a column of labels, not {label!r}.")
+        columns = {"label": checked_labels(need_log(log), label, by)}
         if "item" in needs:
             columns["item"] = documents(log)
         if "length" in needs and "length" in log.columns:

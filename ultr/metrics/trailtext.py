@@ -67,6 +67,8 @@ class TrailtextMetric(SessionMetric):
             if not within(vars(self)[setting], interval):
                 raise ConfigError(f"{by}: {setting} must be in {interval}, not {vars(self)[setting]!r}.")
         check_choice(by, "depth", self.depth, ("full", "last"))
+        if not isinstance(self.enhance, bool):
+            raise ConfigError(f"{by}: enhance must be True or False, not {self.enhance!r}.")
 
     def of_sessions(self, sessions: Sessions) -> np.ndarray:
         """Read the sessions that have a positive label; the others have 0."""
