@@ -58,7 +58,8 @@ def load_run(path: str | Path, qrels: ClickLog | None = None, *, depth: int | No
         path: A plain file or a `.gz`; where `path` is missing but `path.gz` is there, that one is read.
         qrels: Judgements, as from `load_qrels`; the pages then are its queries, and all that metrics need to agree with trec_eval is on
             them: queries without results are judged as empty, results of other queries are left out.
-        depth: With `qrels`, how many ranks metrics may look at: their k must be at most this. Shorter pages are filled up to it, and
+        depth: With `qrels`, how many ranks metrics may look at: their k must be given and at most this, since relevant documents that the
+            run has missed stand below and would count. Shorter pages are filled up to it, and
             below it stand the relevant documents that the run missed, so that the ideal order and recall know of them. The
             longest page of the run when None.
 
