@@ -172,14 +172,14 @@ def plot(frame: pd.DataFrame, path: Path) -> None:
             row[0].plot(means[satisfies], np.arange(len(means)), marker, label=satisfies)
         row[0].set(yticks=np.arange(len(means)), yticklabels=list(means.index), xlabel="Spearman with satisfaction", title=world)
         row[0].invert_yaxis()
-        row[0].legend(frameon=False, fontsize=8)
+        row[0].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(-0.5, -0.17), ncols=2)
         for axis, satisfies in zip(row[1:], (LESS_EFFORT, GAIN), strict=True):
             for ideal in IDEALS:
                 part = here[(here["metric"] == f"NUM {ideal}") & (here["satisfaction"] == satisfies)]
                 axis.plot(part.groupby("horizon")["value"].mean(), marker=".", label=ideal)
             axis.axhline(means.loc["sDCG", satisfies], color="0.6", linestyle=":", label="sDCG")
             axis.set(xscale="log", xlabel="horizon of NUM", ylabel="Spearman with satisfaction", title=satisfies)
-        row[1].legend(frameon=False, fontsize=8)
+        row[1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(-0.1, -0.17), ncols=2)
     figure.savefig(path, dpi=70)
 
 
