@@ -9,11 +9,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from simulators.exposure_world import sigmoid
+from simulators.journey_truth import EXACT, converts, true_credit
 from ultr.attribution.first_touch import FirstTouch
 from ultr.attribution.last_touch import LastTouch
 from ultr.attribution.linear import Linear
 from ultr.attribution.markov_removal import MarkovRemoval
-from ultr.attribution.subsets import shapley_values
 from ultr.attribution.time_decay import TimeDecay
 from ultr.attribution.u_shaped import UShaped
 from ultr.data.checks import within
@@ -26,8 +26,6 @@ from ultr.random import generator
 Rows = Literal["clicks", "impressions"]
 
 BLOCK = 65_536  # users that share a generator
-_ORDERS = 200  # random orders of the touches of a longer journey
-EXACT = 12  # touches up to which all subsets of a journey are enumerated
 _RULES = {
     "first": FirstTouch(),
     "last": LastTouch(),
@@ -142,7 +140,7 @@ class Journeys:
 
     def conversion_probability(self, journeys: ClickLog) -> np.ndarray:
         """Return P(a decision at one of the clicks) of each journey of this world's log of clicks, float64, shape [P]."""
-        return np.array([_converts(base, pull)[-1] for base, pull in self._parts(journeys)])
+        return np.array([converts(base, pull)[-1] for base, pull in self._parts(journeys)])
 
     def subset_values(self, journeys: ClickLog, page: int) -> np.ndarray:
         """Return P(a decision) if only some touches of a journey had happened, for all of them, float64, shape [2^L].
@@ -157,7 +155,7 @@ class Journeys:
         if journeys.lengths[page] > EXACT:
             raise LogError(f"Journey {page} has {journeys.lengths[page]} touches: its subsets are too many to list; at most {EXACT}.")
         (part,) = self._parts(journeys.take(np.array([page])))
-        return _converts(*part)
+        return converts(*part)
 
     # Drawing
 
@@ -253,7 +251,7 @@ class Journeys:
         rng = generator(seed, "shapley")
         for page, (base, pull) in zip(pages, self._parts(log.take(pages)), strict=True):
             rows = slice(log.offsets[page], log.offsets[page + 1])
-            lost, share = _true_credit(base, pull, rng)
+            lost, share = true_credit(base, pull, rng)
             counterfactual[rows], shapley[rows] = lost, share
         return log.with_columns(**credits, counterfactual=counterfactual, shapley=shapley)
 
@@ -328,30 +326,3 @@ class _Ads:
     assist: np.ndarray
     channel: np.ndarray
     weight: np.ndarray
-
-
-def _converts(base: np.ndarray, pull: np.ndarray, sets: np.ndarray | None = None) -> np.ndarray:
-    """Return P(a decision) for sets of touches, [S, L] of 0 and 1, or for all 2^L; shape [S]."""
-    n = len(base)
-    if sets is None:
-        sets = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(np.float64)
-    stays = np.log1p(-np.minimum(sigmoid(base + sets @ pull), 1 - 1e-16))
-    return -np.expm1((sets * stays).sum(axis=1))
-
-
-def _true_credit(base: np.ndarray, pull: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return each touch's share of the conversion probability lost without it, and its Shapley value over the whole probability, [L]."""
-    n = len(base)
-    without = 1.0 - np.eye(n)
-    whole = _converts(base, pull, np.ones((1, n)))[0]
-    lost = np.maximum(whole - _converts(base, pull, without), 0.0)
-    lost = lost / lost.sum() if lost.sum() > 0 else np.full(n, 1 / n)
-    if n <= EXACT:
-        return lost, shapley_values(_converts(base, pull)) / whole
-    gain = np.zeros(n)
-    for _ in range(_ORDERS):
-        order = rng.permutation(n)
-        sets = np.zeros((n + 1, n))
-        sets[1:, order] = np.tril(np.ones((n, n)))
-        gain[order] += np.diff(_converts(base, pull, sets))
-    return lost, gain / gain.sum()

@@ -8,8 +8,8 @@ import pytest
 import scipy.stats
 
 import simulators
-from simulators import journeys
-from simulators.journeys import _converts, _true_credit
+from simulators import journey_truth
+from simulators.journey_truth import converts, true_credit
 from ultr.attribution import Linear, MarkovRemoval, TimeDecay
 from ultr.errors import ConfigError, LogError
 from ultr.random import generator
@@ -120,7 +120,7 @@ def by_hand(base, pull, members):
 def test_values_of_subsets_by_hand_and_their_credits_by_enumeration():
     rng = generator(0, "subsets")
     base, pull = rng.normal(size=4), np.triu(rng.normal(size=(4, 4)), 1)
-    values = _converts(base, pull)
+    values = converts(base, pull)
     for m in range(16):
         assert values[m] == pytest.approx(by_hand(base, pull, [j for j in range(4) if m >> j & 1]), abs=1e-12)
     shapley = np.zeros(4)
@@ -128,7 +128,7 @@ def test_values_of_subsets_by_hand_and_their_credits_by_enumeration():
         for place, j in enumerate(order):
             before = sorted(order[:place])
             shapley[j] += (by_hand(base, pull, sorted([*before, j])) - by_hand(base, pull, before)) / 24
-    lost, found = _true_credit(base, pull, rng)
+    lost, found = true_credit(base, pull, rng)
     np.testing.assert_allclose(found, shapley / values[15], atol=1e-12)
     missing = np.maximum([values[15] - values[15 ^ (1 << j)] for j in range(4)], 0)
     np.testing.assert_allclose(lost, missing / missing.sum(), atol=1e-12)
@@ -137,9 +137,9 @@ def test_values_of_subsets_by_hand_and_their_credits_by_enumeration():
 def test_long_journeys_are_sampled_close_to_the_truth(monkeypatch):
     rng = generator(1, "long")
     base, pull = rng.normal(size=8) - 1, np.triu(rng.normal(size=(8, 8)), 1) * 0.3
-    exact = _true_credit(base, pull, rng)[1]
-    monkeypatch.setattr(journeys, "EXACT", 5)
-    sampled = np.mean([_true_credit(base, pull, rng)[1] for _ in range(20)], axis=0)
+    exact = true_credit(base, pull, rng)[1]
+    monkeypatch.setattr(journey_truth, "EXACT", 5)
+    sampled = np.mean([true_credit(base, pull, rng)[1] for _ in range(20)], axis=0)
     np.testing.assert_allclose(sampled, exact, atol=0.02)
 
 

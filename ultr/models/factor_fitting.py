@@ -37,7 +37,7 @@ def check_factors(by: str, factors: int, unlabelled: int | None, least: int = 1,
             raise ConfigError(f"{by}: {name} must be a whole number of at least {low}, not {value!r}.")
 
 
-def check_one_weight_decay(by: str, training: Training) -> None:
+def check_training(by: str, training: Training) -> None:
     """Raise ConfigError where there are several to choose from, or the settings are none."""
     if not isinstance(training, Training):
         raise ConfigError(f"{by}: training must be ultr.Training(...), not {training!r}.")
@@ -127,7 +127,7 @@ def descend(
     Raises:
         ConfigError: there are several weight decays, or the device cannot be used.
     """
-    check_one_weight_decay(by, training)
+    check_training(by, training)
     device, held_out = training.usable_device(), HeldOut(training.validation, feedback.n_items, seed) if training.validation else None
     scale = (len(feedback.users) if unlabelled is None else feedback.n_pairs) / (mass or len(feedback))
 
@@ -186,7 +186,7 @@ def fit_order(
         ConfigError: there are several weight decays, or the device cannot be used.
         LogError: there is a single item, or no pair to train on.
     """
-    check_one_weight_decay(by, training)
+    check_training(by, training)
     if feedback.n_items < 2:
         raise LogError(f"{by} compares items, but the log has one.")
     device = training.usable_device()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ultr.data.log import ClickLog
 from ultr.errors import LogError
-from ultr.models.factor_fitting import check_one_weight_decay, fitted_factors, logit_of, mean_loss
+from ultr.models.factor_fitting import check_training, fitted_factors, logit_of, mean_loss
 from ultr.models.factor_network import FactorNetwork
 from ultr.models.factors import FittedFactors
 from ultr.random import generator, mix
@@ -60,7 +60,7 @@ def fit_listed(
         ConfigError: there are several weight decays, or the device cannot be used.
         LogError: there is no pair to learn from.
     """
-    check_one_weight_decay(by, training)
+    check_training(by, training)
     device, chosen = training.usable_device(), np.arange(len(feedback)) if chosen is None else chosen
     held = np.zeros(len(chosen), dtype=bool)
     if training.validation:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ultr.data.checks import within
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError
-from ultr.models.factor_fitting import check_factors, check_one_weight_decay, factor_training, fit_factors
+from ultr.models.factor_fitting import check_factors, check_training, factor_training, fit_factors
 from ultr.models.factors import FittedFactors
 from ultr.training.batch import Batch
 from ultr.training.cell_losses import cross_entropy, mixed
@@ -44,7 +44,7 @@ class Logistic:
 
     def __post_init__(self) -> None:
         check_factors("Logistic", self.factors, self.unlabelled, least=0)
-        check_one_weight_decay("Logistic", self.training)
+        check_training("Logistic", self.training)
         if not within(self.floor, "(0, 1]"):
             raise ConfigError(f"Logistic: floor must be in (0, 1], not {self.floor!r}.")
 

@@ -12,7 +12,7 @@ from ultr.data.checks import within
 from ultr.data.source import LogSource
 from ultr.errors import ConfigError
 from ultr.models.averaged_factors import averaged
-from ultr.models.factor_fitting import check_factors, check_one_weight_decay, descend, factor_training, fitted_factors, logit_of
+from ultr.models.factor_fitting import check_factors, check_training, descend, factor_training, fitted_factors, logit_of
 from ultr.models.factor_network import FactorNetwork
 from ultr.models.factors import FittedFactors
 from ultr.training.cell_losses import cross_entropy, mixed, product_cross_entropy
@@ -61,7 +61,7 @@ class BISER:
         if not within(self.clip, "[1, inf)"):
             raise ConfigError(f"BISER: clip is the largest weight, at least 1, not {self.clip!r}.")
         check_factors("BISER", self.factors, self.unlabelled)
-        check_one_weight_decay("BISER", self.training)
+        check_training("BISER", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
         """Fit both models.

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ultr.data.source import LogSource
-from ultr.models.factor_fitting import check_factors, check_one_weight_decay, factor_training, fit_order
+from ultr.models.factor_fitting import check_factors, check_training, factor_training, fit_order
 from ultr.models.factors import FittedFactors
 from ultr.training.feedback import read_feedback
 from ultr.training.settings import Training
@@ -43,7 +43,7 @@ class BPR:
 
     def __post_init__(self) -> None:
         check_factors("BPR", self.factors, self.unlabelled, all_pairs=False)
-        check_one_weight_decay("BPR", self.training)
+        check_training("BPR", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
         """Fit factors.

@@ -12,7 +12,7 @@ from ultr.data.checks import within
 from ultr.data.source import LogSource
 from ultr.errors import ConfigError
 from ultr.models.averaged_factors import averaged
-from ultr.models.factor_fitting import check_factors, check_one_weight_decay, descend, factor_training, fitted_factors, logit_of
+from ultr.models.factor_fitting import check_factors, check_training, descend, factor_training, fitted_factors, logit_of
 from ultr.models.factor_network import FactorNetwork
 from ultr.models.factors import FittedFactors
 from ultr.models.item_exposure import ItemExposure
@@ -67,7 +67,7 @@ class CJMF:
         if not within(self.clip, "[1, inf)"):
             raise ConfigError(f"CJMF: clip is the largest weight, at least 1, not {self.clip!r}.")
         check_factors("CJMF", self.factors, self.unlabelled)
-        check_one_weight_decay("CJMF", self.training)
+        check_training("CJMF", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
         """Fit relevance and exposure; scores are the relevance.

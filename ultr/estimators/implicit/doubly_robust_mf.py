@@ -12,7 +12,7 @@ from torch import Tensor
 from ultr.data.checks import within
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError
-from ultr.models.factor_fitting import check_factors, check_one_weight_decay, factor_training, fit_factors, logit_of
+from ultr.models.factor_fitting import check_factors, check_training, factor_training, fit_factors, logit_of
 from ultr.models.factors import FittedFactors
 from ultr.models.rating_fitting import CrossFitted, fit_listed, folds_of, value_loss
 from ultr.propensity.evaluate import AnyPropensity, propensities
@@ -74,7 +74,7 @@ class DoublyRobustMF:
         if isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds < 2:
             raise ConfigError(f"DoublyRobustMF: folds must be a whole number of at least 2, not {self.folds!r}.")
         check_factors("DoublyRobustMF", self.factors, self.unlabelled)
-        check_one_weight_decay("DoublyRobustMF", self.training)
+        check_training("DoublyRobustMF", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
         """Fit the imputation, then factors.

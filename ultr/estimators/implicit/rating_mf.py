@@ -9,7 +9,7 @@ import numpy as np
 from ultr.data.checks import within
 from ultr.data.source import LogSource
 from ultr.errors import ConfigError
-from ultr.models.factor_fitting import check_factors, check_one_weight_decay, factor_training
+from ultr.models.factor_fitting import check_factors, check_training, factor_training
 from ultr.models.factors import FittedFactors
 from ultr.models.rating_fitting import fit_listed
 from ultr.propensity.evaluate import AnyPropensity, propensities
@@ -56,7 +56,7 @@ class RatingMF:
         if self.normalise not in (None, "self"):
             raise ConfigError(f"RatingMF: normalise must be 'self' or None, not {self.normalise!r}.")
         check_factors("RatingMF", self.factors, None)
-        check_one_weight_decay("RatingMF", self.training)
+        check_training("RatingMF", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
         """Fit factors.

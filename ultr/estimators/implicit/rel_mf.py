@@ -10,7 +10,7 @@ from torch import Tensor
 from ultr.data.checks import within
 from ultr.data.source import LogSource
 from ultr.errors import ConfigError
-from ultr.models.factor_fitting import check_factors, check_one_weight_decay, factor_training, fit_factors
+from ultr.models.factor_fitting import check_factors, check_training, factor_training, fit_factors
 from ultr.models.factors import FittedFactors
 from ultr.propensity.evaluate import AnyPropensity, propensities
 from ultr.propensity.popularity import Popularity
@@ -66,7 +66,7 @@ class RelMF:
             raise ConfigError(f"RelMF: non_negative must be True or False, not {self.non_negative!r}.")
         resolve_local_loss(self.loss, "RelMF")
         check_factors("RelMF", self.factors, self.unlabelled)
-        check_one_weight_decay("RelMF", self.training)
+        check_training("RelMF", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
         """Fit factors.

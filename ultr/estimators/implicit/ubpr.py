@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 from ultr.data.checks import within
 from ultr.data.source import LogSource
 from ultr.errors import ConfigError
-from ultr.models.factor_fitting import check_factors, check_one_weight_decay, factor_training, fit_order
+from ultr.models.factor_fitting import check_factors, check_training, factor_training, fit_order
 from ultr.models.factors import FittedFactors
 from ultr.propensity.evaluate import AnyPropensity, propensities
 from ultr.propensity.popularity import Popularity
@@ -61,7 +61,7 @@ class UBPR:
         if not isinstance(self.non_negative, bool):
             raise ConfigError(f"UBPR: non_negative must be True or False, not {self.non_negative!r}.")
         check_factors("UBPR", self.factors, self.unlabelled, all_pairs=False)
-        check_one_weight_decay("UBPR", self.training)
+        check_training("UBPR", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
         """Fit factors.

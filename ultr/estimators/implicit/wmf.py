@@ -10,7 +10,7 @@ from torch import Tensor
 from ultr.data.checks import within
 from ultr.data.source import LogSource
 from ultr.errors import ConfigError
-from ultr.models.factor_fitting import check_factors, check_one_weight_decay, factor_training, fit_factors
+from ultr.models.factor_fitting import check_factors, check_training, factor_training, fit_factors
 from ultr.models.factors import FittedFactors
 from ultr.training.cell_losses import LocalLoss, resolve_local_loss
 from ultr.training.feedback import read_feedback
@@ -53,7 +53,7 @@ class WMF:
             raise ConfigError(f"WMF: weight must be above 0, not {self.weight!r}.")
         resolve_local_loss(self.loss, "WMF")
         check_factors("WMF", self.factors, self.unlabelled)
-        check_one_weight_decay("WMF", self.training)
+        check_training("WMF", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
         """Fit factors.
