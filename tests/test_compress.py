@@ -242,12 +242,12 @@ def test_like_a_dictionary(pages, repeats):
     assert pages_of(log.compress()) == merged_by_dictionary(log)
 
 
-def constant_hash(query, columns):
-    return np.zeros(len(query), dtype=np.int64)
+def constant_hash(keys, columns, n):
+    return np.zeros(n, dtype=np.int64)
 
 
-def two_hashes(query, columns):
-    return np.asarray(query).astype(np.int64) % 2 - 1
+def two_hashes(keys, columns, n):
+    return keys[0].astype(np.int64) % 2 - 1
 
 
 @settings(deadline=None)
@@ -256,15 +256,15 @@ def two_hashes(query, columns):
 def test_colliding_hashes_and_small_blocks_change_nothing(bad_hash, pages, repeats, block):
     log = log_of(pages, repeats)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_page_hashes", bad_hash)
+        patch.setattr(module, "page_hashes", bad_hash)
         patch.setattr(module, "_BLOCK_PAGES", block)
         assert pages_of(log.compress()) == merged_by_dictionary(log)
 
 
 def test_the_twin_without_the_row_check_merges_what_differs(monkeypatch):
     """The collision test above can fail: with the row comparison switched off the constant hash merges everything of one query."""
-    monkeypatch.setattr(module, "_page_hashes", constant_hash)
-    monkeypatch.setattr(module, "_equal_pages", lambda left, right: np.ones(len(left), dtype=bool))
+    monkeypatch.setattr(module, "page_hashes", constant_hash)
+    monkeypatch.setattr(module, "equal_pages", lambda left, right: np.ones(len(left), dtype=bool))
     log = log_of([(0, [(0, 0, 1)]), (0, [(1, 0, 1)])], 2)
     assert pages_of(compress_quietly(log)) != merged_by_dictionary(log)
 

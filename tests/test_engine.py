@@ -1,13 +1,19 @@
 """Engines: the same bits everywhere, results as they finish, errors that name the task."""
 
 import os
+import re
+import signal
+import threading
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
 
 from ultr.data.log import ClickLog
+from ultr.data.parquet import ParquetLog
 from ultr.data.source import Chunked
+from ultr.data.writer import write_log
 from ultr.engine import Engine, Processes, Serial
 from ultr.errors import ConfigError, LogError
 
@@ -90,9 +96,56 @@ def test_a_bug_in_a_task_is_raised_as_it_is_with_a_note(engine):
     assert caught.value.__notes__ == ["This was task 1."]
 
 
-def test_a_killed_worker_is_reported_with_what_is_unfinished():
-    with pytest.raises(RuntimeError, match="of 2 tasks unfinished"):
-        list(Processes(2).map(lambda _: os.kill(os.getpid(), 9), [0, 1]))
+def dies_once(marker, i):
+    """End this process the first time."""
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return i
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_worker_changes_nothing(tmp_path, workers):
+    results = Processes(workers).map(lambda i: dies_once(tmp_path / "died", i) if i == 1 else i, range(6))
+    assert sorted(results) == [(i, i) for i in range(6)]
+    assert (tmp_path / "died").exists()
+
+
+def test_every_task_may_lose_its_worker_now_and_then(tmp_path):
+    assert sorted(Processes(2).map(lambda i: dies_once(tmp_path / str(i), i), range(3))) == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_a_task_that_kills_every_worker_is_named():
+    with pytest.raises(RuntimeError, match=r"^c: the worker process died 3 times while it ran this"):
+        list(Processes(2).map(lambda i: os.kill(os.getpid(), signal.SIGKILL) if i == 2 else None, range(4), "abcd"))
+
+
+def test_a_killed_worker_changes_no_bit_of_a_fold(tmp_path):
+    log = log_of(1000)
+
+    def fold(chunk: ClickLog) -> Sum:
+        return dies_once(tmp_path / "died", weigh(chunk))
+
+    assert Processes(2).run(fold, log) == Serial().run(weigh, log)
+    assert (tmp_path / "died").exists()
+
+
+def test_what_cannot_be_sent_is_named():
+    lock = threading.Lock()
+    with pytest.raises(ConfigError, match=r"^The function <lambda> cannot be sent to another process: cannot pickle '_thread.lock' object"):
+        list(Processes(2).map(lambda x: (lock, x), [1, 2]))
+    with pytest.raises(ConfigError, match=r"^The function dies_once with its arguments cannot be sent"):
+        list(Processes(2).map(partial(dies_once, lock), [1, 2]))
+    with pytest.raises(ConfigError, match=r"^b cannot be sent"):
+        list(Processes(2).map(len, [[], lock], "ab"))
+    with pytest.raises(ConfigError, match=r"^A result cannot be sent"):
+        list(Processes(2).map(lambda _: threading.Lock(), [1, 2]))
+
+
+def test_a_type_error_of_a_task_is_not_taken_for_one_of_sending():
+    with pytest.raises(TypeError, match="abs") as caught:
+        list(Processes(2).map(abs, ["a"]))
+    assert caught.value.__notes__ == ["This was task 0."]
 
 
 def test_a_fold_gives_the_same_bits_on_every_engine_and_adds_in_shard_order():
@@ -130,6 +183,75 @@ def test_a_failing_fold_names_its_shard():
 
     with pytest.raises(LogError, match=r"^shard 0 of 16: bad row"):
         Serial().run(refuse, log_of(32))
+
+
+def test_a_failing_shard_on_disk_names_its_files_and_row_groups(tmp_path):
+    def refuse(chunk: ClickLog) -> Sum:
+        raise LogError("bad row.")
+
+    for name in ("a", "b"):
+        write_log(log_of(30), tmp_path / name, pages_per_group=10)
+    one, two = ParquetLog.open(tmp_path / "a"), ParquetLog.open(tmp_path / "?")
+    file = re.escape(str(one.groups[0].path))
+    with pytest.raises(LogError, match=rf"^shard 0 of 3 \({file}, row group 0\): bad row"):
+        Serial().run(refuse, one)
+    with pytest.raises(LogError, match=rf"^shard 0 of 1 \({file}, row groups 0 to 2\): bad row"):
+        Serial().run(refuse, one, shards=1)
+    there = re.escape(str(two.groups[-1].path))
+    with pytest.raises(LogError, match=rf"^shard 0 of 1 \({file} from row group 0 on, to {there} up to row group 2\): bad row"):
+        Serial().run(refuse, two, shards=1)
+
+
+def test_the_number_of_shards_belongs_to_the_log(tmp_path):
+    log = log_of(100)
+    write_log(log, tmp_path / "few", pages_per_group=30)
+    write_log(log, tmp_path / "many", pages_per_group=1)
+    for source, n in ((log, 16), (ParquetLog.open(tmp_path / "few"), 4), (ParquetLog.open(tmp_path / "many"), 64)):
+        numbers = [i for i, _ in Serial().map_shards(lambda shard: None, source)]
+        assert numbers == list(range(n))
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=repr)
+def test_a_log_on_disk_folds_to_the_same_bits(tmp_path, engine):
+    write_log(log_of(1000), tmp_path / "log", pages_per_group=9)
+    log = ParquetLog.open(tmp_path / "log")
+    total = None
+    for shard in log.shards(64):
+        states = [float(chunk.columns["weight"].sum()) for chunk in shard.chunks()]
+        for state in [float(np.add.accumulate(states)[-1])]:
+            total = state if total is None else total + state
+    assert engine.run(weigh, log) == Sum(total, 1000)
+
+
+def test_states_are_added_as_soon_as_those_before_them_are_there():
+    alive = 0
+    most = 0
+
+    class Counted:
+        def __init__(self, n: int) -> None:
+            nonlocal alive, most
+            self.n = n
+            alive += 1
+            most = max(most, alive)
+
+        def __add__(self, other: "Counted") -> "Counted":
+            return Counted(self.n + other.n)
+
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    assert Serial().run(lambda chunk: Counted(len(chunk)), log_of(500), shards=50).n == 500
+    assert most < 6
+
+
+def test_progress_goes_to_standard_error_and_only_where_wanted(capfd):
+    Serial().run(weigh, log_of(100), progress=True)
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert "16/16" in shown.err
+    Serial().run(weigh, log_of(100))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_engine_of_ones_own_writes_map_only():

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ultr.data.cells import count_pairs, needed
 from ultr.data.checks import check_probabilities, within
+from ultr.data.counts import Cells
 from ultr.errors import LogError, PropensityError
 
 if TYPE_CHECKING:
-    from ultr.data.log import ClickLog
     from ultr.data.source import LogSource
 
-_ITEM_BITS = 32
 _FEW = 10  # a position tied to the others by fewer pairs than this is called out
 
 
@@ -225,54 +225,31 @@ def identifiability(log: LogSource) -> Identifiability:
     Differs:
         Positions stand for the bias factors and pairs for the features; an edge needs one page only, however rare.
     """
-    queries: dict[object, int] = {}
-    pair, position = np.empty(0, np.int64), np.empty(0, np.int64)
-    for chunk in log.chunks():
-        new = _edges(_pairs(chunk, queries), chunk.column("position", by="identifiability").astype(np.int64))
-        # one chunk's edges are distinct already: sorting out is left for the chunks that follow
-        pair, position = new if not len(pair) else _edges(np.concatenate([pair, new[0]]), np.concatenate([position, new[1]]))
-    if not len(pair):
+    log = needed(log, ["position"], ["query"])
+    first = next(iter(log.chunks()), None)
+    query = "query" if first is not None and "query" in first.page_columns else None
+    cells = count_pairs(log, query, "position", None, "identifiability").counts.cells()
+    if not len(cells.pair):
         raise LogError("The log has no row: there is no position to identify. Check the path or the filter that made it.")
-    return _components(pair, position)
+    return _components(cells)
 
 
-def _pairs(chunk: ClickLog, queries: dict[object, int]) -> np.ndarray:
-    """Number the (query, item) pair of each row, alike in all chunks that share `queries`; int64, shape [N]."""
-    import pandas as pd
-
-    item = chunk.columns["item"].astype(np.int64)
-    if "query" not in chunk.page_columns:
-        return item
-    code, unique = pd.factorize(chunk.page_columns["query"], use_na_sentinel=False)
-    names = [None if missing else query for query, missing in zip(unique.tolist(), pd.isna(unique), strict=True)]  # NaN is not NaN
-    known = np.array([queries.setdefault(query, len(queries)) for query in names], dtype=np.int64)
-    return (np.repeat(known[code], chunk.lengths) << _ITEM_BITS) | item
-
-
-def _edges(pair: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct (pair, position) combinations."""
-    import pandas as pd
-
-    code, unique = pd.factorize(pair)
-    width = int(position.max(initial=-1)) + 1
-    edge = pd.unique(code * width + position)
-    return unique[edge // width], edge % width
-
-
-def _components(pair: np.ndarray, position: np.ndarray) -> Identifiability:
-    """Group the positions of distinct edges (pair, position), each of shape [E]."""
+def _components(cells: Cells) -> Identifiability:
+    """Group the positions of distinct cells, which are sorted by pair."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    positions, at = np.unique(position, return_inverse=True)
-    _, which = np.unique(pair, return_inverse=True)
-    degree = np.bincount(which)
+    there = np.bincount(cells.context) > 0
+    positions, at = np.flatnonzero(there), (np.cumsum(there) - 1)[cells.context]
+    degree = np.bincount(cells.pair)
     n = len(positions)
-    graph = coo_array((np.ones(len(at), np.int8), (at, n + which)), shape=(n + len(degree),) * 2)
+    tied = cells.pair[1:] == cells.pair[:-1]  # two cells of one pair, one after the other
+    edge = np.unique(at[:-1][tied] * n + at[1:][tied])
+    graph = coo_array((np.ones(len(edge), np.int8), (edge // n, edge % n)), shape=(n, n))
     _, label = connected_components(graph, directed=False)
-    groups = {int(group): positions[label[:n] == group] for group in label[:n]}  # in the order of their first position
-    links = np.bincount(at, weights=degree[which] > 1, minlength=n).astype(np.int64)
-    return Identifiability(tuple(groups.values()), len(degree), int(np.count_nonzero(degree > 1)), links)
+    groups = {int(group): positions[label == group] for group in label}  # in the order of their first position
+    links = np.bincount(at[degree[cells.pair] > 1], minlength=n).astype(np.int64)
+    return Identifiability(tuple(groups.values()), int(np.count_nonzero(degree)), int(np.count_nonzero(degree > 1)), links)
 
 
 def _spell(positions: np.ndarray) -> str:

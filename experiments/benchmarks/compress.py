@@ -4,23 +4,32 @@ python experiments/benchmarks/compress.py [--repeats 5] [--write]
 
 The bare line, in the same run and in turns, copies the log's columns into buffers that are ready. "repeating" logs show at most 20 orders
 for each of 1,000 queries; in "distinct" ones nearly every page has an order of its own, and the log comes back as it is.
+
+The same from Parquet, piece by piece, in processes of their own: with all columns, and with those alone that tell pages apart and are
+summed. The bare line there reads the same columns.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
+import resource
+import tempfile
 import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+
 import numpy as np
 
 import ultr
+from ultr.data.compress_source import compress_source
 from ultr.errors import CompressionWarning
 
 SIZES = (50_000, 500_000, 5_000_000)
@@ -97,6 +106,38 @@ def measure(pages: int, repeating: bool, repeats: int) -> dict[str, float | int 
     }
 
 
+def write(pages: int, path: Path) -> None:
+    """Write the repeating log."""
+    make(pages, True).write_parquet(path)
+
+
+def compress_from_disk(path: Path, few: bool, out: multiprocessing.Queue) -> None:
+    """Send the CPU seconds of compressing and of reading, and the peak of the process."""
+    log = ultr.ParquetLog.open(path)
+    compress_source(next(log.chunks()))  # imports
+    compress = cpu_seconds(lambda: compress_source(log, columns=[] if few else None))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    bare = log.project(["item", "position", "click", "query"]) if few else log
+    out.put({"compress_cpu_s": compress, "read_cpu_s": cpu_seconds(lambda: sum(len(chunk) for chunk in bare.chunks())), "peak_mb": peak})
+
+
+def measure_streamed(pages: int) -> list[dict[str, float | str]]:
+    """Write a log and compress it, each in a process of its own, so that the peak is that of compressing."""
+    context, rows = multiprocessing.get_context("spawn"), []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log"
+        writer = context.Process(target=write, args=(pages, path))
+        writer.start()
+        writer.join()
+        for few in (False, True):
+            queue = context.Queue()
+            process = context.Process(target=compress_from_disk, args=(path, few, queue))
+            process.start()
+            rows.append({"log": "few columns" if few else "all columns", "pages": pages} | queue.get())
+            process.join()
+    return rows
+
+
 def main() -> None:
     """Print the table; `--write` also keeps it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -104,6 +145,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", CompressionWarning)
+    streamed = measure_streamed(SIZES[-1])  # first: a process starts with the peak of the one that made it
+    for row in streamed:
+        costs = "{compress_cpu_s:>6.2f} s, reading {read_cpu_s:.2f} s, peak {peak_mb:.0f} MB".format(**row)
+        print(f"from Parquet, {row['log']}: {row['pages']:,} pages, {costs}")
     make(1_000, True).compress()  # imports
     print(f"{'log':>10} {'pages':>10} {'kept':>10} {'compress':>9} {'copy':>8} {'ratio':>6} {'extra':>7} {'log':>7}")
     rows = []
@@ -116,7 +161,7 @@ def main() -> None:
             print(sizes, costs, flush=True)
     if arguments.write:
         machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), "numpy": np.__version__}
-        RESULT.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+        RESULT.write_text(json.dumps({"machine": machine, "rows": rows, "streamed": streamed}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -91,11 +91,20 @@ def log_of(table: pa.Table, columns: Layout, page_columns: Layout, items: Items 
         LogError: the columns of a page are not equally long.
         KeyError: the table lacks a column.
     """
-    lists = {name: table.column(name).combine_chunks() for name in columns}
-    offsets = lists["item"].offsets.to_numpy().astype(np.int64)
+    lists = {name: one_array(table.column(name)) for name in columns}
+    offsets = lists["item"].offsets
+    for name, values in lists.items():
+        if not values.offsets.equals(offsets):
+            page = int(np.argmax(values.offsets.to_numpy() != offsets.to_numpy())) - 1
+            raise LogError(f"column {name!r} has another number of rows than 'item' on page {page}.")
     rows = {name: to_numpy(lists[name].flatten(), dtype) for name, dtype in columns.items()}
-    pages = {name: to_numpy(table.column(name).combine_chunks(), dtype) for name, dtype in page_columns.items()}
-    return ClickLog(offsets, rows, pages, items)
+    pages = {name: to_numpy(one_array(table.column(name)), dtype) for name, dtype in page_columns.items()}
+    return ClickLog(offsets.to_numpy().astype(np.int64), rows, pages, items)
+
+
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array, without a copy where it is one already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def empty_log(columns: Layout, page_columns: Layout, items: Items | None) -> ClickLog:

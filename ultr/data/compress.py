@@ -37,8 +37,8 @@ def compress(log: ClickLog) -> ClickLog:
     """
     if len(log) == 0:
         return log
-    blocks = _blocks(log.lengths)
-    first = _first_equal(log, blocks)
+    blocks = blocks_of(log.lengths)
+    first = _first_page(log, blocks)
     kept = np.flatnonzero(first == np.arange(len(log)))
     merged = len(log) - len(kept)
     if merged < LEAST_MERGED * len(log):
@@ -60,7 +60,7 @@ def _warn(message: str) -> None:
     warnings.warn(message, CompressionWarning, stacklevel=4)  # the line that called ClickLog.compress
 
 
-def _blocks(lengths: np.ndarray) -> list[Block]:
+def blocks_of(lengths: np.ndarray) -> list[Block]:
     """Split the pages into blocks of equally long ones."""
     sizes = np.bincount(lengths)
     present = np.flatnonzero(sizes)
@@ -75,29 +75,43 @@ def _blocks(lengths: np.ndarray) -> list[Block]:
     return blocks
 
 
-def _first_equal(log: ClickLog, blocks: list[Block]) -> np.ndarray:
-    """Return for each page the first page with the same query and order, int64, shape [P].
+def _first_page(log: ClickLog, blocks: list[Block]) -> np.ndarray:
+    """Return for each page the first page with the same query and order, int64, shape [P]."""
+    order = [_codes(log.columns[name]) for name in _ORDER if name in log.columns]
+    order = [values for values in order if not _set_by_length(values, log.offsets, blocks)]
+    query = [_codes(log.page_columns["query"])] if "query" in log.page_columns else []
+    return first_equal(order, query, log.offsets, blocks)
+
+
+def first_equal(order: list[np.ndarray], keys: list[np.ndarray], offsets: np.ndarray, blocks: list[Block] | None = None) -> np.ndarray:
+    """Return for each page the first page with the same keys and rows, int64, shape [P].
 
     A hash table in arrays: the pages of a block look up their slots together, pages that equal the page at their slot are done, and the
     rest try the next slot.
+
+    Args:
+        order: Whole numbers that tell pages apart, each of shape [N].
+        keys: Whole numbers that tell pages apart, each of shape [P].
+        offsets: Page i owns rows offsets[i]:offsets[i + 1], shape [P + 1].
+        blocks: `blocks_of` the pages' lengths, if known.
     """
-    query = _codes(log.page_columns["query"]) if "query" in log.page_columns else np.zeros(len(log), dtype=np.int8)
-    order = [_codes(log.columns[name]) for name in _ORDER if name in log.columns]
-    order = [values for values in order if not _set_by_length(values, log.offsets, blocks)]
-    mask = (1 << (2 * len(log) - 1).bit_length()) - 1  # at most half of the slots fill up
-    table = np.zeros(mask + 1, dtype=np.min_scalar_type(len(log)))
-    lengths, first, hashes = log.lengths, np.empty(len(log), dtype=np.int64), np.empty(len(log), dtype=np.int64)
-    for length, pages in blocks:
-        rows = [_rows(values, log.offsets[pages], length) for values in order]
-        own_hash = hashes[pages] = _page_hashes(query[pages], rows)
+    lengths = np.diff(offsets)
+    n = len(lengths)
+    mask = (1 << (2 * n - 1).bit_length()) - 1  # at most half of the slots fill up
+    table = np.zeros(mask + 1, dtype=np.min_scalar_type(n))
+    first, hashes = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    for length, pages in blocks_of(lengths) if blocks is None else blocks:
+        rows = [rows_at(values, offsets[pages], length) for values in order]
+        own_hash = hashes[pages] = page_hashes([key[pages] for key in keys], rows, len(pages))
         slots = own_hash & mask
         while len(pages):
             found = _claim(table, slots, pages)
             same = (hashes[found] == own_hash) & (lengths[found] == length)
             other = np.where(same, found, pages)
-            same &= query[other] == query[pages]
+            for key in keys:
+                same &= key[other] == key[pages]
             for values, own in zip(order, rows, strict=True):
-                same &= _equal_pages(own, _rows(values, log.offsets[other], length))
+                same &= equal_pages(own, rows_at(values, offsets[other], length))
             first[pages[same]] = found[same]
             rest = np.flatnonzero(~same)
             pages, own_hash, rows = pages[rest], own_hash[rest], [own[rest] for own in rows]
@@ -109,7 +123,7 @@ def _set_by_length(values: np.ndarray, offsets: np.ndarray, blocks: list[Block])
     """Tell whether all pages of one length have the same rows, as positions 0, 1, 2, ... do: such a column tells no pages apart."""
     seen: dict[int, np.ndarray] = {}
     for length, pages in blocks:
-        rows = _rows(values, offsets[pages], length)
+        rows = rows_at(values, offsets[pages], length)
         if not (np.array_equal(rows[1:], rows[:-1]) and np.array_equal(rows[0], seen.setdefault(length, rows[0]))):
             return False
     return True
@@ -125,9 +139,11 @@ def _claim(table: np.ndarray, slots: np.ndarray, pages: np.ndarray) -> np.ndarra
     return found.astype(np.int64) - 1
 
 
-def _page_hashes(query: np.ndarray, columns: list[np.ndarray]) -> np.ndarray:
-    """Hash the query code [B] and the rows [B, L] of each page; int64, shape [B]."""
-    hashes = mix(query)
+def page_hashes(keys: list[np.ndarray], columns: list[np.ndarray], n: int) -> np.ndarray:
+    """Hash the keys [n] and the rows [n, L] of each of n pages; int64, shape [n]."""
+    hashes = mix(np.zeros(n, dtype=np.int8) if not keys else keys[0])
+    for key in keys[1:]:
+        hashes = mix(hashes ^ mix(key))
     for i, rows in enumerate(columns):
         factors = mix(np.arange(rows.shape[1]) + (i << 32)).view(np.int64) | 1
         hashes = mix(hashes ^ (rows @ factors).view(np.uint64))
@@ -151,7 +167,7 @@ def _constant(values: np.ndarray, offsets: np.ndarray, blocks: list[Block], firs
     floating = values.dtype.kind in "fc"
     values = np.ascontiguousarray(values) if values.dtype.kind in "biufcSU" else _codes(values)
     for length, pages in blocks:
-        own, other = _rows(values, offsets[pages], length), _rows(values, offsets[first[pages]], length)
+        own, other = rows_at(values, offsets[pages], length), rows_at(values, offsets[first[pages]], length)
         if not np.array_equal(own, other) and not (floating and np.array_equal(own, other, equal_nan=True)):
             return False
     return True
@@ -169,7 +185,7 @@ def _with_sums(out: ClickLog, log: ClickLog, blocks: list[Block], first: np.ndar
         target = number[first[pages]]
         np.add.at(count, target, 1 if counts is None else counts[pages].astype(np.int64))
         if click is not None and length:
-            clicks = _rows(np.ascontiguousarray(click), log.offsets[pages], length).reshape(-1)
+            clicks = rows_at(np.ascontiguousarray(click), log.offsets[pages], length).reshape(-1)
             cells = np.flatnonzero(clicks != 0)
             shift = out.offsets[target] - np.arange(len(pages)) * length
             np.add.at(sums, cells + shift[cells // length], clicks[cells].astype(np.int64))
@@ -187,7 +203,7 @@ def _codes(values: np.ndarray) -> np.ndarray:
     return pd.factorize(values)[0]
 
 
-def _rows(values: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+def rows_at(values: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
     """Return the rows of equally long pages, shape [B, L]; a view where the pages are adjacent."""
     if length == 0:
         return np.empty((len(starts), 0), dtype=values.dtype)
@@ -198,6 +214,6 @@ def _rows(values: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
     return windows[starts].view(values.dtype).reshape(-1, length)
 
 
-def _equal_pages(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def equal_pages(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return which of the pages [B, L] are equal, shape [B]."""
     return np.ones(len(left), dtype=bool) if np.array_equal(left, right) else (left == right).all(axis=1)

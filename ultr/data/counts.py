@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DENSE_CELLS = 1 << 25  # cells that are counted in a table; beyond, those that occur are sorted
+_SORTED_CELLS = 1 << 22  # cells that are sorted in one go at least
 
 
 class Pairs:
@@ -225,44 +226,63 @@ class CellCounts:
     """
 
     def __init__(self) -> None:
-        self._shown, self._clicks = np.zeros((2, 0, 0))
+        self._shown, self._clicks = np.zeros((2, 0, 0))  # with room for more pairs
         self._sorted: list[Cells] = []
 
-    def add(self, pair: np.ndarray, context: np.ndarray, clicks: np.ndarray, counts: np.ndarray | None = None) -> None:
+    def add(self, pair: np.ndarray, context: np.ndarray, clicks: np.ndarray | None, counts: np.ndarray | None = None) -> None:
         """Count rows.
 
         Args:
             pair: Numbers from 0, shape [N].
             context: Numbers from 0, shape [N].
-            clicks: Clicks of each row, shape [N].
+            clicks: Clicks of each row, shape [N]; none when None.
             counts: How often each row was shown, shape [N]; once when None.
         """
         rows, columns = (
             max(old, int(new.max()) + 1 if len(new) else 0) for old, new in zip(self._shown.shape, (pair, context), strict=True)
         )
         if rows * columns > _DENSE_CELLS:
-            self._sorted.append(_sorted_cells(pair, context, clicks, counts))
+            self._sorted.append(_sorted_cells(pair, context, np.zeros(len(pair)) if clicks is None else clicks, counts))
+            self._merge_sorted()
             return
-        grown = [(0, new - old) for old, new in zip(self._shown.shape, (rows, columns), strict=True)]
-        if any(after for _, after in grown):
-            self._shown, self._clicks = (np.pad(table, grown) for table in (self._shown, self._clicks))
+        self._grow(rows, columns)
         key = pair.astype(np.intp)
-        key *= columns
+        key *= self._shown.shape[1]
         key += context
-        clicked = np.flatnonzero(clicks)
-        self._shown += np.bincount(key, counts, minlength=rows * columns).reshape(rows, columns)
-        weights = clicks[clicked] if counts is not None else None
-        self._clicks += np.bincount(key[clicked], weights, minlength=rows * columns).reshape(rows, columns)
+        _add_at(self._shown, key, counts)
+        if clicks is not None:
+            clicked = np.flatnonzero(clicks)
+            _add_at(self._clicks, key[clicked], clicks[clicked] if counts is not None or clicks.dtype.kind == "f" else None)
 
     def cells(self) -> Cells:
         """Return the cells that were shown, by pair and context."""
-        pair, context = np.nonzero(self._shown)
-        dense = Cells(pair, context, self._shown[pair, context], self._clicks[pair, context])
-        if not self._sorted:
-            return dense
-        parts = [dense, *self._sorted]
-        pair, context, shown, clicks = (np.concatenate([getattr(part, name) for part in parts]) for name in Cells._fields)
-        return _sorted_cells(pair, context, clicks, shown)
+        flat = np.flatnonzero(self._shown)
+        shown, clicks = self._shown.reshape(-1)[flat], self._clicks.reshape(-1)[flat]
+        dense = Cells(*np.divmod(flat, max(1, self._shown.shape[1])), shown, clicks)
+        return _joined([dense, *self._sorted]) if self._sorted else dense
+
+    def _grow(self, rows: int, columns: int) -> None:
+        """Make room for pairs below `rows` and contexts below `columns`; half as many pairs again, so that few pieces have to."""
+        old_rows, old_columns = self._shown.shape
+        if rows > old_rows:
+            rows = min(max(rows, old_rows + old_rows // 2), _DENSE_CELLS // max(1, columns))
+        if rows > old_rows or columns > old_columns:
+            more = [(0, rows - old_rows), (0, columns - old_columns)]
+            self._shown = np.pad(self._shown, more)
+            self._clicks = np.pad(self._clicks, more)
+
+    def _merge_sorted(self) -> None:
+        """Join what was sorted piece by piece, once it is as much as what was joined before."""
+        if sum(len(part.pair) for part in self._sorted[1:]) > max(len(self._sorted[0].pair), _SORTED_CELLS):
+            self._sorted = [_joined(self._sorted)]
+
+
+def _add_at(table: np.ndarray, key: np.ndarray, values: np.ndarray | None) -> None:
+    """Add values (ones when None) to the cells of a table with these flat numbers."""
+    if table.size <= len(key):
+        table += np.bincount(key, values, table.size).reshape(table.shape)
+    else:  # a large table is not passed over for a small piece
+        np.add.at(table.reshape(-1), key, 1.0 if values is None else values)
 
 
 class Cells(NamedTuple):
@@ -279,6 +299,11 @@ class Cells(NamedTuple):
     context: np.ndarray
     shown: np.ndarray
     clicks: np.ndarray
+
+
+def _joined(parts: list[Cells]) -> Cells:
+    pair, context, shown, clicks = (np.concatenate([getattr(part, name) for part in parts]) for name in Cells._fields)
+    return _sorted_cells(pair, context, clicks, shown)
 
 
 def _sorted_cells(pair: np.ndarray, context: np.ndarray, clicks: np.ndarray, counts: np.ndarray | None) -> Cells:

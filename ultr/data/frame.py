@@ -16,8 +16,8 @@ from ultr.errors import LogError
 from ultr.imports import nearest
 
 _NOT_FEATURES = ("page", "item", "position", "click", "grade", "relevance", "propensity", *PAGE_COLUMNS)
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
-_INT32_MAX = 2**31 - 1
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+INT32_MAX = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ def log_from_frame(
     """Make and check a log; `ClickLog.from_frame` documents the arguments, `first_line` is what messages call the first line."""
     if features and items is not None:
         raise LogError("Give features (columns of the table) or items (kept apart), not both.")
-    _check_columns(frame, page, page_columns, features, first_line)
+    check_columns(frame, page, page_columns, features, first_line)
     table = _arrange(frame, page, first_position, first_line)
     frame = table.frame
     of_page = [name for name in frame.columns if name in PAGE_COLUMNS or name in page_columns]
@@ -104,7 +104,7 @@ def _repeated(values: np.ndarray, rows: np.ndarray) -> np.ndarray | pd.api.exten
     return pd.Series(values).array.take(rows)
 
 
-def _check_columns(frame: pd.DataFrame, page: str, page_columns: tuple[str, ...], features: tuple[str, ...], first_line: int) -> None:
+def check_columns(frame: pd.DataFrame, page: str, page_columns: tuple[str, ...], features: tuple[str, ...], first_line: int) -> None:
     """Refuse a table that lacks a column, has one twice, has no line, or has a hole in a column that must be known."""
     if not isinstance(frame, pd.DataFrame):
         raise LogError(f"frame must be a pandas DataFrame, not {type(frame).__name__}: pd.DataFrame(...) or .to_pandas() makes one.")
@@ -175,7 +175,7 @@ def _whole(values: pd.Series, name: str, first_line: int) -> np.ndarray:
 
     numbers = as_numbers(name, _plain(values), where)
     with np.errstate(invalid="ignore"):
-        bad = ~((np.abs(numbers) <= _INT32_MAX) & (numbers == np.floor(numbers)))
+        bad = ~((np.abs(numbers) <= INT32_MAX) & (numbers == np.floor(numbers)))
     refuse(bad, f"{name} must be a whole number below 2**31", "Check the column mapping.", where, numbers)
     return numbers.astype(np.int64)
 
@@ -240,7 +240,7 @@ def _feature(table: _Table, name: str, code: np.ndarray, first: np.ndarray) -> n
         raise LogError(f"feature {name!r} must be numeric, not {column.dtype}: encode it first.")
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     with np.errstate(invalid="ignore"):
-        bad = ~(np.abs(values) <= _FLOAT32_MAX)
+        bad = ~(np.abs(values) <= FLOAT32_MAX)
     refuse(bad, f"feature {name!r} must be a finite number", "Fill it (0 is LETOR's convention) or drop it.", table.where, values)
     values = values.astype(np.float32)
     differs = values != values[first[code]]

@@ -53,6 +53,20 @@ class Items:
         if self.names is not None:
             object.__setattr__(self, "names", tuple(map(str, self.names)))
 
+    @classmethod
+    def checked(cls, features: np.ndarray | None, ids: np.ndarray | None, names: tuple[str, ...] | None) -> Items:
+        """Make items of parts that are known to be good: nothing is checked, so nothing of features on disk is read.
+
+        Args:
+            features: Finite float32 numbers in C order, shape [I, F].
+            ids: One dimension, shape [I].
+            names: F names.
+        """
+        items = object.__new__(cls)
+        for name, value in (("features", features), ("ids", ids), ("names", names)):
+            object.__setattr__(items, name, value)
+        return items
+
     def __len__(self) -> int:
         if self.features is not None:
             return len(self.features)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 
@@ -29,14 +31,41 @@ def row_index(offsets: np.ndarray, pages: np.ndarray | None = None, width: int |
 
 
 def pad(values: np.ndarray, offsets: np.ndarray, fill: float = 0) -> np.ndarray:
-    """Lay flat values [N] out as pages [P, L], `fill` in the padding; a view where all pages are equally long."""
+    """Lay flat values [N] out as pages [P, L], `fill` in the padding; a view where all pages are equally long.
+
+    Args:
+        values: One number a row, shape [N].
+        offsets: Boundaries of the pages, shape [P + 1]; neighbours may be cut out of a log with `offsets[first : last + 1]`.
+        fill: What stands in the padding.
+    """
+    pages, _ = pad_columns({"": values}, offsets, fill)
+    return pages[""]
+
+
+def pad_columns(columns: Mapping[str, np.ndarray], offsets: np.ndarray, fill: float = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Lay several columns [N] out as pages [P, L]; views where all pages are equally long.
+
+    Args:
+        columns: Numbers, each of shape [N].
+        offsets: Boundaries of the pages, shape [P + 1]; neighbours may be cut out of a log with `offsets[first : last + 1]`.
+        fill: What stands in the padding.
+
+    Returns:
+        pages: Each column as [P, L], L being the longest page.
+        mask: True where a cell is a row, shape [P, L].
+    """
     lengths = np.diff(offsets)
     width = int(lengths.max(initial=0))
-    if len(lengths) and lengths.min() == width and len(values) == width * len(lengths):
-        return values.reshape(len(lengths), width)
-    out = np.full((len(lengths), width), fill, dtype=values.dtype)
-    out[np.arange(width) < lengths[:, None]] = values[offsets[0] : offsets[-1]]
-    return out
+    rows = slice(offsets[0], offsets[-1])
+    if len(lengths) and lengths.min() == width:
+        pages = {name: values[rows].reshape(len(lengths), width) for name, values in columns.items()}
+        return pages, np.ones((len(lengths), width), dtype=bool)
+    mask = np.arange(width) < lengths[:, None]
+    cells = np.flatnonzero(mask)
+    out = {name: np.full(mask.shape, fill, dtype=values.dtype) for name, values in columns.items()}
+    for name, values in columns.items():
+        out[name].reshape(-1)[cells] = values[rows]
+    return out, mask
 
 
 def page_mask(offsets: np.ndarray) -> np.ndarray:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 
-from ultr.data.arrow import Layout, empty_log, log_of
-from ultr.data.folder import Folder, RowGroup, StoredItems, read_folder, reading
+import numpy as np
+
+from ultr.data.arrow import Layout, empty_log
+from ultr.data.folder import Folder, RowGroup, read_folder
 from ultr.data.items import Items
 from ultr.data.log import ClickLog
-from ultr.data.source import concat
+from ultr.data.prefetch import prefetch
+from ultr.data.row_groups import GroupReader
+from ultr.data.shuffle import BUFFER_ROWS, mixed
+from ultr.data.source import LogSource, concat
+from ultr.data.stored_items import StoredItems
 from ultr.data.writer import session_starts, write_log
 from ultr.errors import FileError, LogError
 from ultr.imports import nearest
+from ultr.random import generator
 
 __all__ = ["ParquetLog", "write_log"]
 
@@ -109,22 +117,44 @@ class ParquetLog:
     def chunks(self) -> Iterator[ClickLog]:
         """Iterate over the row groups, each as a log of whole sessions; a log without pages gives one empty chunk.
 
-        Columns of numbers are read-only: they are the memory that Parquet was decoded into.
+        The next row group is read in a background thread while the caller works on this one. Columns of numbers are read-only: they are
+        the memory that Parquet was decoded into.
 
         Raises:
             FileError: a file is damaged, was changed or is gone; the message names it.
         """
-        items = self.items
         if not self.groups:
-            yield empty_log(self.columns, self.page_columns, items)
-        names = list(self.column_names)
-        for path, groups in groupby(self.groups, key=lambda group: group.path):
-            with reading(path) as file:
-                for group in groups:
-                    log = log_of(file.read_row_group(group.index, columns=names), self.columns, self.page_columns, items)
-                    if (len(log), log.n_rows) != (group.pages, group.rows):
-                        raise ValueError(f"row group {group.index} has {log.n_rows} rows, not {group.rows}")
-                    yield log
+            yield empty_log(self.columns, self.page_columns, self.items)
+        with self._reader() as read:
+            yield from prefetch(read, self.groups)
+
+    def shuffled(self, rng: np.random.Generator, buffer_rows: int = BUFFER_ROWS) -> Iterator[ClickLog]:
+        """Iterate over all pages once, in random order: row groups in random order, and the pages of several of them mixed.
+
+        Memory is bounded by the buffer: twice its rows while they are joined, one row group that is decoded ahead, and the piece handed
+        out, of at most 65,536 pages or about a million rows. Pages of a session need not stay together. A log without pages gives one
+        empty piece.
+
+        Args:
+            rng: Draws the order, when this is called: what happens to it afterwards changes nothing.
+            buffer_rows: Rows whose pages are mixed, at least 1; the buffer holds whole row groups, at least one.
+
+        Raises:
+            LogError: buffer_rows is less than 1.
+            FileError: a file is damaged, was changed or is gone; the message names it.
+        """
+        if buffer_rows < 1:
+            raise LogError(f"A buffer holds at least 1 row, not {buffer_rows}.")
+        order = generator(int(rng.integers(1 << 63)), "shuffled")
+        groups = [self.groups[number] for number in order.permutation(len(self.groups))]
+        return self._mixed(groups, order, buffer_rows) if groups else self.chunks()
+
+    def _mixed(self, groups: Sequence[RowGroup], order: np.random.Generator, buffer_rows: int) -> Iterator[ClickLog]:
+        with self._reader() as read, closing(prefetch(read, groups)) as logs:
+            yield from mixed(logs, [group.rows for group in groups], order, buffer_rows)
+
+    def _reader(self) -> GroupReader:
+        return GroupReader(self.columns, self.page_columns, self.items)
 
     def shards(self, n: int) -> Sequence[ParquetLog]:
         """Split into n logs of whole row groups, disjoint and covering, in order; some are empty if there are fewer row groups.
@@ -136,6 +166,17 @@ class ParquetLog:
             raise LogError(f"A log splits into at least 1 shard, not {n}.")
         shard = [i * n // len(self.groups) for i in range(len(self.groups))]
         return [replace(self, groups=tuple(g for g, s in zip(self.groups, shard, strict=True) if s == i)) for i in range(n)]
+
+    def compress(self, columns: Sequence[str] | None = None, path: str | Path | None = None) -> LogSource:
+        """Merge pages with the same query and the same displayed order into one, piece by piece; see `ultr.data.compress_source`.
+
+        Args:
+            columns: Other columns that are worth keeping where they are equal on all merged pages; all that are when None.
+            path: A folder for the result, which is a log in memory when None.
+        """
+        from ultr.data.compress_source import compress_source
+
+        return compress_source(self, columns=columns, path=path)
 
     def load(self) -> ClickLog:
         """Read the whole log into memory.
@@ -168,7 +209,7 @@ def _check_alike(first: Folder, other: Folder) -> None:
     """Refuse folders that cannot read as one log."""
     for kind in ("columns", "page_columns"):
         left, right = getattr(first, kind), getattr(other, kind)
-        odd = sorted(name for name in {*left, *right} if left.get(name) != right.get(name))
+        odd = sorted(name for name in {*left, *right} if name not in left or name not in right or left[name] != right[name])
         if odd:
             what = "; ".join(f"{name} is {left.get(name, 'missing')} and {right.get(name, 'missing')}" for name in odd)
             raise FileError(f"{first.path} and {other.path} have different {kind.replace('_', ' ')}: {what}. Open them one by one.")

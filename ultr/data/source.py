@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -21,6 +21,26 @@ class LogSource(Protocol):
 
     def shards(self, n: int) -> Sequence[LogSource]:
         """Split into n sources of whole sessions, disjoint and covering."""
+
+
+@runtime_checkable
+class Projectable(LogSource, Protocol):
+    """A source that can leave columns unread."""
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the row columns, then of the page columns."""
+
+    def project(self, columns: Sequence[str]) -> LogSource:
+        """Return the source with these columns only."""
+
+
+@runtime_checkable
+class Shuffled(LogSource, Protocol):
+    """A source that can be read in random order."""
+
+    def shuffled(self, rng: np.random.Generator, buffer_rows: int) -> Iterator[ClickLog]:
+        """Iterate over all pages once, in random order, about `buffer_rows` rows at a time."""
 
 
 def concat(logs: Sequence[ClickLog]) -> ClickLog:
@@ -52,6 +72,32 @@ def concat(logs: Sequence[ClickLog]) -> ClickLog:
 def gather(source: LogSource) -> ClickLog:
     """Return the whole source as one log in memory (the log itself where it is one)."""
     return source if isinstance(source, ClickLog) else concat(list(need_source(source).chunks()))
+
+
+def resident(source: LogSource, most_rows: int) -> ClickLog | None:
+    """Return the whole source as one log in memory, or None where it has more than `most_rows` rows."""
+    if isinstance(source, ClickLog):
+        return source
+    if getattr(need_source(source), "n_rows", 0) > most_rows:
+        return None
+    chunks: list[ClickLog] = []
+    for chunk in source.chunks():
+        chunks.append(chunk)
+        if sum(log.n_rows for log in chunks) > most_rows:
+            return None
+    return concat(chunks)
+
+
+def projected(source: LogSource, columns: Sequence[str] | None) -> LogSource:
+    """Return a source that reads no more than these columns, as far as it can leave others out; all of them when None."""
+    if columns is None or isinstance(source, ClickLog) or not isinstance(source, Projectable):
+        return source
+    return source.project([name for name in source.column_names if name in columns])
+
+
+def mapped(source: LogSource, function: Callable[[ClickLog], ClickLog]) -> LogSource:
+    """Return a source whose pieces are what `function` makes of them; a log in memory is changed at once."""
+    return function(source) if isinstance(source, ClickLog) else Mapped(source, function)
 
 
 def need_source(source: object) -> LogSource:
@@ -116,3 +162,51 @@ class Chunked:
     def shards(self, n: int) -> Sequence[Chunked]:
         """Split into n sources of whole sessions."""
         return [Chunked(shard, self.pages) for shard in self.log.shards(n)]
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """A source whose pieces pass through a function when they are read.
+
+    Args:
+        source: The source.
+        function: Maps a piece to one with the same pages, whatever the other pieces are.
+    """
+
+    source: LogSource
+    function: Callable[[ClickLog], ClickLog]
+
+    def chunks(self) -> Iterator[ClickLog]:
+        """Iterate over the pieces."""
+        return map(self.function, self.source.chunks())
+
+    def shards(self, n: int) -> Sequence[Mapped]:
+        """Split into n sources of whole sessions."""
+        return [Mapped(shard, self.function) for shard in self.source.shards(n)]
+
+    def shuffled(self, rng: np.random.Generator, buffer_rows: int) -> Iterator[ClickLog]:
+        """Iterate over all pages once in random order, about `buffer_rows` rows at a time."""
+        return map(self.function, shuffled(self.source, rng, buffer_rows))
+
+
+def shuffled(source: LogSource, rng: np.random.Generator, buffer_rows: int) -> Iterator[ClickLog]:
+    """Iterate over all pages of a source once, in random order, about `buffer_rows` rows at a time.
+
+    A source without an order of its own is read in its order, and pages are shuffled as far as the buffer reaches.
+    """
+    if isinstance(source, Shuffled):
+        yield from source.shuffled(rng, buffer_rows)
+        return
+    waiting: list[ClickLog] = []
+    for chunk in source.chunks():
+        waiting.append(chunk)
+        if sum(log.n_rows for log in waiting) >= buffer_rows:
+            yield _permuted(waiting, rng)
+            waiting = []
+    if waiting:
+        yield _permuted(waiting, rng)
+
+
+def _permuted(logs: Sequence[ClickLog], rng: np.random.Generator) -> ClickLog:
+    log = concat(logs)
+    return log.take(rng.permutation(len(log)))

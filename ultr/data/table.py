@@ -47,17 +47,19 @@ def read_table(
         LogError: what `ClickLog.from_frame` refuses, with the file and, in text files, the line (the header is line 1).
     """
     file = find_file(Path(path))
-    text = _separator(file) is not None
-    frame = _read_text(file) if text else _read_parquet(file)
+    text = separator_of(file) is not None
+    frame = read_text(file) if text else _read_parquet(file)
     mapping = dict(columns or {})
     try:
-        frame, features, page_columns = _renamed(frame, mapping, _names("features", features), _names("page_columns", page_columns))
+        frame, features, page_columns = _renamed(
+            frame, mapping, column_names("features", features), column_names("page_columns", page_columns)
+        )
         return log_from_frame(frame, "page", page_columns, features, items, first_position, first_line=2 if text else 0)
     except LogError as error:
         raise LogError(f"{file}: {error}") from error
 
 
-def _separator(file: Path) -> str | None:
+def separator_of(file: Path) -> str | None:
     """Return what separates the fields of a text file; None for Parquet."""
     name = file.name.lower().removesuffix(".gz")
     for suffix, separator in _SEPARATORS.items():
@@ -68,11 +70,16 @@ def _separator(file: Path) -> str | None:
     return None
 
 
-def _read_text(file: Path) -> pd.DataFrame:
-    separator = _separator(file)
+def read_text(file: Path, n_lines: int | None = None) -> pd.DataFrame:
+    """Read a text file, or no more than its first lines.
+
+    Raises:
+        FileError: the file is empty, truncated or malformed, as far as it was read.
+    """
+    separator = separator_of(file)
     try:
         header = pd.read_csv(file, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
-        frame = pd.read_csv(file, sep=separator, low_memory=False)  # whole columns at a time, so that ids never mix types
+        frame = pd.read_csv(file, sep=separator, low_memory=False, nrows=n_lines)  # whole columns at a time, so that ids never mix types
     except pd.errors.EmptyDataError:
         raise FileError(f"{file} is empty: it needs a header and one line per shown row.") from None
     except UnicodeDecodeError as error:
@@ -84,11 +91,12 @@ def _read_text(file: Path) -> pd.DataFrame:
         raise FileError(f"{file}: the header has {', '.join(doubled)} more than once. Rename or drop the extra columns.")
     if not isinstance(frame.index, pd.RangeIndex):
         raise FileError(f"{file}: the lines have more fields than the header, which has {len(header)}. Name every column.")
-    _check_last_line(file, str(separator), len(header), len(frame) + 1)
+    if n_lines is None:
+        check_last_line(file, str(separator), len(header), len(frame) + 1)
     return frame
 
 
-def _check_last_line(file: Path, separator: str, n_fields: int, line: int) -> None:
+def check_last_line(file: Path, separator: str, n_fields: int, line: int) -> None:
     """Refuse a last line with too few fields and no line end; a `.gz` says itself where it is cut."""
     if file.suffix == ".gz":
         return
@@ -112,7 +120,8 @@ def _read_parquet(file: Path) -> pd.DataFrame:
     return frame if frame.index.names == [None] else frame.reset_index()
 
 
-def _names(argument: str, names: Sequence[str]) -> tuple[str, ...]:
+def column_names(argument: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return a list of names; refuse one string, which is a sequence too."""
     if isinstance(names, str):
         raise LogError(f"{argument} must be a list of column names, not one string: write {argument}=[{names!r}].")
     return tuple(names)
@@ -123,6 +132,18 @@ def _renamed(
 ) -> tuple[pd.DataFrame, tuple[str, ...], tuple[str, ...]]:
     """Give the columns our names, in the frame and in the lists of features and page columns."""
     have = [str(name) for name in frame.columns]
+    names, features, page_columns = renaming(have, mapping, features, page_columns)
+    return frame.set_axis(have, axis=1)[list(names.values())].set_axis(list(names), axis=1), features, page_columns
+
+
+def renaming(
+    have: Sequence[str], mapping: Mapping[str, str], features: tuple[str, ...], page_columns: tuple[str, ...]
+) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
+    """Return the file's name of each of our columns, in their order, and our names of the features and page columns.
+
+    Raises:
+        LogError: a name is not in the file, or stands for two columns.
+    """
     for argument, names in (("columns", tuple(mapping.values())), ("features", features), ("page_columns", page_columns)):
         for name in names:
             if name not in have:
@@ -135,9 +156,8 @@ def _renamed(
         if required not in mapping and required not in have:
             raise LogError(f"Which column is the {required}? Say columns={{{required!r}: ...}}. The file has: {', '.join(have)}.")
     kept = [name for name in have if name not in mapping and name not in mapping.values()]
-    out = frame.set_axis(have, axis=1)[[*mapping.values(), *kept]].set_axis([*mapping, *kept], axis=1)
     ours_of = {theirs: [ours for ours in mapping if mapping[ours] == theirs] for theirs in mapping.values()}
     features, page_columns = (
         tuple(ours for theirs in names for ours in ours_of.get(theirs, [theirs])) for names in (features, page_columns)
     )
-    return out, features, page_columns
+    return {**mapping, **{name: name for name in kept}}, features, page_columns

@@ -44,12 +44,13 @@ def counted_log(log: ClickLog, label: str, by: str, model: Model | nn.Module, *,
     log.column("position", by)
     n_features = features_of(log.items, by).shape[1]
     counted = counted_rows(log, labels)
-    if not by_position or "query" not in log.page_columns or not _itemwise(model, n_features):
+    if not by_position or "query" not in log.page_columns or not itemwise(model, n_features):
         return counted
     return cells_of(counted)
 
 
-def _itemwise(model: Model | nn.Module, n_features: int) -> bool:
+def itemwise(model: Model | nn.Module, n_features: int) -> bool:
+    """Tell whether a network scores each row by that row's features alone."""
     if not isinstance(model, nn.Module) and isinstance(model, Model):
         with seeded_torch(0, "a look at the network"):
             model = model.build(n_features)

@@ -120,6 +120,14 @@ def propensities(log: ClickLog, model: AnyPropensity, device: str = "cpu", *, se
     return out
 
 
+def columns_read(model: AnyPropensity) -> tuple[str, ...] | None:
+    """Return the row columns that a propensity model reads; None where it may be any."""
+    function = as_propensity(model)
+    if isinstance(function, ByPosition):
+        return ("position",)
+    return (function.name,) if isinstance(function, Column) else None
+
+
 def attach(log: ClickLog, model: AnyPropensity, *, seed: int = 0) -> ClickLog:
     """Return the log with the model's values in the row column `propensity`, where NumPy-side metrics and diagnostics read them."""
     return log.with_columns(propensity=propensities(log, model, seed=seed))
@@ -135,12 +143,34 @@ def by_position(log: ClickLog, values: np.ndarray) -> np.ndarray:
     Returns:
         Relative values, shape [L]; NaN at positions where no row was shown. Where the log has no positions, places in the page count.
     """
-    position = log.columns.get("position", log.slots())
+    return _relative(*_position_sums(log, values))
+
+
+def mean_by_position(source: LogSource, column: str) -> np.ndarray:
+    """Average a positive row column as `by_position` does, piece by piece."""
+    sums = np.zeros((2, 0))
+    for log in source.chunks():
+        sums = _add(sums, np.stack(_position_sums(log, log.columns[column])))
+    return _relative(*sums)
+
+
+def _position_sums(log: ClickLog, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum of the values and the number of shows at each position, each [L]."""
+    position = log.columns["position"] if "position" in log.columns else log.slots()
     count = np.repeat(log.counts, log.lengths)
-    total = np.bincount(position, count)
+    return np.bincount(position, values * count), np.bincount(position, count)
+
+
+def _add(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Add arrays [2, L] of different widths."""
+    width = max(left.shape[1], right.shape[1])
+    return np.pad(left, ((0, 0), (0, width - left.shape[1]))) + np.pad(right, ((0, 0), (0, width - right.shape[1])))
+
+
+def _relative(summed: np.ndarray, shown: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
-        mean = np.bincount(position, values * count) / total
-    return mean / mean[np.argmax(total > 0)]
+        mean = summed / shown
+    return mean / mean[np.argmax(shown > 0)]
 
 
 def _check(values: np.ndarray, log: ClickLog) -> None:

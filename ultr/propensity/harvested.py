@@ -87,8 +87,9 @@ class Harvested:
             LogError: positions, clicks or queries are missing, there is no click, or no row stands at the pivot.
         """
         cells = cells_of(source, self.query, self.label, _BY)
-        positions, at = np.unique(cells.context, return_inverse=True)  # those shown: from here on they are numbered without holes
-        found = compare(cells._replace(context=at), self.weights)
+        there = np.bincount(cells.context) > 0
+        positions = np.flatnonzero(there)  # those shown: from here on they are numbered without holes
+        found = compare(cells._replace(context=(np.cumsum(there) - 1)[cells.context]), self.weights)
         used = self._used(positions) & (found.n_pairs > 0)
         rates = np.where(used, found.rates, 0.0)
         reached, estimable = comparable(used), comparable(rates > 0)

@@ -45,28 +45,27 @@ def impressions_of(source: LogSource, columns: tuple[str, ...], query: str | Non
     Raises:
         LogError: a column is missing or no finite number, or there is no click.
     """
-    pairs, n_contexts = Pairs(query), 0
+    pairs, counts = Pairs(query), CellCounts()
     of_page: tuple[str, ...] = ()
-    parts: list[Cells] = []
+    known: dict[bytes, int] = {}
     tables: list[np.ndarray] = []
-    for chunk in pieces(source, by):
+    for chunk in pieces(source, by, ["position", label, *columns], query):
         rows, pair = rows_of(chunk, label, by), pairs.add(chunk, by)
         of_page = tuple(name for name in columns if name not in chunk.columns)
         first, context = _distinct(table := np.column_stack([rows.position, *(_numbers(chunk, name, by) for name in columns)]))
-        counts = CellCounts()
-        counts.add(pair, context, rows.clicks, rows.shown)
-        cells = counts.cells()
-        parts.append(cells._replace(context=cells.context + n_contexts))
-        tables.append(table[first])
-        n_contexts += len(first)
-    check_any_click(np.array([part.clicks.sum() for part in parts]), label, by)
-    table = np.concatenate(tables)
-    first, number = _distinct(table)
-    total = CellCounts()
-    for part in parts:
-        total.add(part.pair, number[part.context], part.clicks, part.shown)
-    contexts = table[first]
-    return Impressions(total.cells(), contexts[:, 0].astype(np.int64), contexts[:, 1:], pairs.query_ids(), of_page)
+        lines = table[first] + 0.0  # -0 is 0
+        before = len(known)
+        number = np.array([known.setdefault(line.tobytes(), len(known)) for line in lines], dtype=np.int64)
+        tables.append(lines[number >= before])
+        counts.add(pair, number[context], rows.clicks, rows.shown)
+    cells = counts.cells()
+    check_any_click(cells.clicks, label, by)
+    contexts = np.concatenate(tables)
+    first, number = _distinct(contexts)
+    cells, contexts = cells._replace(context=number[cells.context]), contexts[first]
+    order = np.lexsort((cells.context, cells.pair))
+    cells = Cells(*(values[order] for values in cells))
+    return Impressions(cells, contexts[:, 0].astype(np.int64), contexts[:, 1:], pairs.query_ids(), of_page)
 
 
 def _numbers(chunk: ClickLog, name: str, by: str) -> np.ndarray:

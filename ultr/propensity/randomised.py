@@ -58,7 +58,7 @@ class Randomised:
             LogError: positions or clicks are missing, or there is no click.
         """
         sums, any_click = _Sums(), False
-        for chunk in pieces(source, _BY):
+        for chunk in pieces(source, _BY, ["position", self.label]):
             rows = rows_of(chunk, self.label, _BY)
             sums.add(chunk, rows)
             any_click = any_click or bool(rows.clicks.any())

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ultr.data.checks import check_clicks, refuse, rows_are
+from ultr.data.cells import clicks_of, needed
 from ultr.data.counts import CellCounts, Cells, Pairs
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource
 from ultr.errors import LogError
 
 Weights = Literal["harmonic", "uniform"]
+
+_BLOCK = 1 << 20  # cells that are compared in one go
 
 
 class Rows(NamedTuple):
@@ -44,11 +46,11 @@ class Comparisons(NamedTuple):
     rates: np.ndarray
 
 
-def pieces(source: LogSource, by: str) -> Iterator[ClickLog]:
-    """Iterate over the pieces of a log, or raise LogError saying that `by` needs one."""
+def pieces(source: LogSource, by: str, columns: Sequence[str], query: str | None = None) -> Iterator[ClickLog]:
+    """Iterate over the pieces of a log with these columns at least, or raise LogError saying that `by` needs a log."""
     if not isinstance(source, LogSource):
         raise LogError(f"{by} is fitted on a ClickLog or another log source, not {type(source).__name__}.")
-    yield from source.chunks()
+    yield from needed(source, [*columns, *([] if query is None else [query])]).chunks()
 
 
 def rows_of(chunk: ClickLog, label: str, by: str) -> Rows:
@@ -63,12 +65,8 @@ def rows_of(chunk: ClickLog, label: str, by: str) -> Rows:
         LogError: a column is missing, clicks exceed the count, or a label is negative or not finite.
     """
     position = chunk.column("position", by).astype(np.int64)
-    values, shown = chunk.column(label, by).astype(np.float64), np.repeat(chunk.counts, chunk.lengths)
-    where = rows_are(chunk.offsets)
-    if label == "click":
-        return Rows(position, check_clicks(values, shown, where), shown)
-    refuse(~((values >= 0) & np.isfinite(values)), f"{label} must be finite and not negative", "It is counted as clicks.", where, values)
-    return Rows(position, values * shown, shown)
+    clicks, shown = clicks_of(chunk, label, by)
+    return Rows(position, clicks.astype(np.float64), np.ones(chunk.n_rows, dtype=np.int64) if shown is None else shown)
 
 
 def cells_of(source: LogSource, query: str | None, label: str, by: str) -> Cells:
@@ -78,9 +76,10 @@ def cells_of(source: LogSource, query: str | None, label: str, by: str) -> Cells
         LogError: a column is missing or wrong, or there is no click.
     """
     pairs, counts = Pairs(query), CellCounts()
-    for chunk in pieces(source, by):
-        rows = rows_of(chunk, label, by)
-        counts.add(pairs.add(chunk, by), rows.position, rows.clicks, rows.shown)
+    for chunk in pieces(source, by, ["position", label], query):
+        position = chunk.column("position", by).astype(np.int64)
+        clicks, shown = clicks_of(chunk, label, by)
+        counts.add(pairs.add(chunk, by), position, clicks, shown)
     cells = counts.cells()
     check_any_click(cells.clicks, label, by)
     return cells
@@ -101,9 +100,17 @@ def compare(cells: Cells, weights: Weights) -> Comparisons:
     """
     n = int(cells.context.max()) + 1
     found = np.zeros((3, n * n))
+    for start in range(0, len(cells.pair), _BLOCK):
+        block = slice(start, start + _BLOCK + n)  # no pair has more than n cells
+        _compare_block(Cells(*(values[block] for values in cells)), min(_BLOCK, len(cells.pair) - start), weights, found, n)
+    return Comparisons(*found.reshape(3, n, n))
+
+
+def _compare_block(cells: Cells, size: int, weights: Weights, found: np.ndarray, n: int) -> None:
+    """Add up what the first `size` cells have with the cells of the same pair after them."""
     rate, lag = cells.clicks / cells.shown, 1
-    while len(first := np.flatnonzero(cells.pair[lag:] == cells.pair[:-lag])):  # two cells of a pair that are `lag` cells apart
-        second = first + lag
+    while lag < len(cells.pair) and len(first := np.flatnonzero(cells.pair[lag:][:size] == cells.pair[:-lag][:size])):
+        second = first + lag  # two cells of a pair that are `lag` cells apart
         weight = np.ones(len(first))
         if weights == "harmonic":
             weight = cells.shown[first] * cells.shown[second] / (cells.shown[first] + cells.shown[second])
@@ -112,4 +119,3 @@ def compare(cells: Cells, weights: Weights) -> Comparisons:
             for total, value in zip(found, (None, cells.clicks[here], weight * rate[here]), strict=True):
                 total += np.bincount(key, value, n * n)
         lag += 1
-    return Comparisons(*found.reshape(3, n, n))

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource
 from ultr.diagnostics import identifiability
 from ultr.errors import IdentifiabilityWarning
-from ultr.models.examination import ExaminationRates, counted_log, per_page
-from ultr.models.fitting import fit_ranker, with_propensity
+from ultr.models.counted_source import counted_source
+from ultr.models.examination import ExaminationRates, per_page
+from ultr.models.fitting import fit_ranker, with_labels, with_propensity
 from ultr.models.linear import Linear
 from ultr.models.network import Model
 from ultr.models.ranker import NeuralRanker
@@ -34,8 +35,9 @@ class RegressionEM:
     examination at position k, and takes a gradient step of the network towards the posteriors of relevance (M). The score is the logit of
     relevance, so a network needs a bias; `Linear` and `MLP` have one.
 
-    Rows are summed to the distinct (query, item, position), so that a step costs the same for any number of pages; a network that sees
-    the whole page, or a log without queries, is trained on the pages. Where the queries fit into one batch, a step is a full E step.
+    Rows are summed to the distinct (query, item, position), so that a step costs the same for any number of pages, and a log on disk is
+    read piece by piece; a network that sees the whole page, or a log without queries, is trained on the pages. Where the queries fit into
+    one batch, a step is a full E step.
 
     Expectation-maximisation is slow where clicks are rare: at a click rate of 1% give it some thousand steps, and look at `history`.
 
@@ -69,14 +71,14 @@ class RegressionEM:
         Raises:
             LogError: clicks, positions or item features are missing, a label is outside [0, 1], or there is no click.
         """
-        log = gather(source)
-        counted = counted_log(log, self.label, "RegressionEM", self.model)
-        found = identifiability(log)
+        counted = counted_source(source, self.label, "RegressionEM", self.model)
+        found = identifiability(source)
         if not found.identified:
             warnings.warn(found.explain(), IdentifiabilityWarning, stacklevel=2)
-        train = counted.select(~validation_pages(counted, self.training.validation, seed))
-        shown = np.bincount(train.columns["position"], minlength=int(counted.columns["position"].max()) + 1) > 0
-        rates = ExaminationRates(np.full(len(shown), _START), min(1.0, self.training.batch_pages / len(train)))
+        train = ~validation_pages(counted, self.training.validation, seed)
+        position = counted.columns["position"]
+        shown = np.bincount(position[np.repeat(train, counted.lengths)], minlength=int(position.max()) + 1) > 0
+        rates = ExaminationRates(np.full(len(shown), _START), min(1.0, self.training.batch_pages / np.count_nonzero(train)))
 
         def objective(scores: Tensor, batch: Batch) -> Tensor:
             clicks, times = batch.column(CLICKS), batch.column(SHOWN)
@@ -90,8 +92,7 @@ class RegressionEM:
             return per_page(product_loss(scores, rates(batch), batch.column(CLICKS), batch.column(SHOWN)), batch)
 
         ranker = fit_ranker(
-            counted,
-            counted.columns[CLICKS],
+            with_labels(counted, counted.columns[CLICKS]),
             objective,
             by="RegressionEM",
             model=self.model,
