@@ -5,6 +5,7 @@ from ultr._lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "ClickSource": "click_source",
         "Conversions": "conversions",
         "FittedPolicy": "fitted",
         "FixedOrder": "fitted",

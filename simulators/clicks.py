@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from simulators.columns import Columns, KnownPages, Shown
 from simulators.compressed import compressed_log
+from simulators.drawing import Drawing
 from simulators.fitted import FittedPolicy, Policy, fitted
 from simulators.relevance import GradedRelevance
 from simulators.world import World
@@ -62,7 +62,7 @@ def simulate_clicks(
     user. Pages without a click stay in the log: drawing them again would bias the click rates.
 
     Pages are drawn in blocks of 65,536, each from its own generator (seed, block): a log of 100,000 pages starts with the pages of a log
-    of 65,536, whatever is drawn after them.
+    of 65,536, whatever is drawn after them. `ClickSource` draws the same log block by block, for logs that memory does not hold.
 
     Args:
         data: Queries, documents and grades.
@@ -91,6 +91,23 @@ def simulate_clicks(
         LogError: a relevance or satisfaction is outside [0, 1], or a position is never examined: its propensity would be 0.
         ContractError: the policy, the law, the relevance or the satisfaction breaks its contract.
     """
+    world = world_of(data, policy, n_pages, click_model, relevance, satisfaction, cutoff, seed)
+    if compressed:
+        return compressed_log(world, int(n_pages))
+    return Drawing.of(world, int(n_pages)).log()
+
+
+def world_of(
+    data: RankingData,
+    policy: Policy | FittedPolicy,
+    n_pages: int,
+    click_model: ClickModel | None,
+    relevance: Relevance,
+    satisfaction: Relevance | None,
+    cutoff: int,
+    seed: int,
+) -> World:
+    """Check the arguments of `simulate_clicks`, fit the policy, and return what is fixed while pages are drawn."""
     for name, value in (("n_pages", n_pages), ("cutoff", cutoff)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}.")
@@ -104,25 +121,7 @@ def simulate_clicks(
     _check_satisfaction(law, satisfaction)
     attraction = of_grades("relevance", relevance, data.grades)
     satisfied = None if satisfaction is None else of_grades("satisfaction", satisfaction, data.grades)
-    world = World(data, fitted(policy, data, seed), law, attraction, satisfied, width, seed)
-    if compressed:
-        return compressed_log(world, int(n_pages))
-    return _full_log(world, int(n_pages))
-
-
-def _full_log(world: World, n_pages: int) -> ClickLog:
-    menu = world.menu()
-    known = None if menu is None else KnownPages(world, menu)
-    examined = world.law.knows_examination if known is None else "propensity" in known.tables
-    columns = Columns(world, n_pages, np.int8, examined)
-    for rng, asked in world.blocks(n_pages):
-        if menu is None or known is None:
-            queries = world.queries[asked]
-            pages = Shown.documents(world, queries, world.draw(queries, rng))
-        else:
-            pages = known.shown(menu.draw(asked, rng))
-        columns.add(pages, rng)
-    return columns.log()
+    return World(data, fitted(policy, data, seed), law, attraction, satisfied, width, seed)
 
 
 def _check_satisfaction(law: ClickModel, satisfaction: Relevance | None) -> None:

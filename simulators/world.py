@@ -17,6 +17,11 @@ from ultr.random import generator
 BLOCK_PAGES = 1 << 16  # pages of one generator
 
 
+def n_blocks(n_pages: int) -> int:
+    """Return the number of blocks that a log of so many pages has."""
+    return -(-n_pages // BLOCK_PAGES)
+
+
 @dataclass(frozen=True, eq=False)
 class World:
     """Everything that is fixed while pages are drawn.
@@ -50,11 +55,17 @@ class World:
         columns = {"item": np.arange(len(self.attraction), dtype=np.int32), "grade": self.data.grades, "relevance": self.attraction}
         return columns if self.satisfaction is None else {**columns, "satisfaction": self.satisfaction}
 
-    def blocks(self, n_pages: int) -> Iterator[tuple[np.random.Generator, np.ndarray]]:
-        """Draw who asks what, block by block: the block's generator, and places in `queries`, uniform, shape [B]."""
-        for block, start in enumerate(range(0, n_pages, BLOCK_PAGES)):
+    def blocks(self, n_pages: int, first: int = 0, stop: int | None = None) -> Iterator[tuple[np.random.Generator, np.ndarray]]:
+        """Draw who asks what, block by block: the block's generator, and places in `queries`, uniform, shape [B].
+
+        Args:
+            n_pages: Pages of the whole log.
+            first: Block to begin with.
+            stop: Block to end before; the last one is drawn too when None.
+        """
+        for block in range(first, n_blocks(n_pages) if stop is None else stop):
             rng = generator(self.seed, "pages", block)
-            yield rng, rng.integers(len(self.queries), size=min(BLOCK_PAGES, n_pages - start))
+            yield rng, rng.integers(len(self.queries), size=min(BLOCK_PAGES, n_pages - block * BLOCK_PAGES))
 
     def draw(self, queries: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw the policy's page for each query [B]; document rows [B, width], -1 behind the last one.

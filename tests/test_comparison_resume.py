@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from comparison_fakes import TEST, Dies, Fake, click_log, compare, graded_set, quietly
 
+import ultr
+from ultr.data.writer import write_log
 from ultr.engine import Processes, Serial
 from ultr.errors import ConfigError, FileError
+from ultr.evaluation.digest import digest
 from ultr.metrics import NDCG
 
 
@@ -100,6 +103,20 @@ def test_another_comparison_in_the_same_directory_is_refused(tmp_path, change):
     quietly(compare(seeds=[0, 1]), directory=tmp_path)
     with pytest.raises(ConfigError, match=message):
         quietly(compare(**changes), directory=tmp_path)
+
+
+def test_logs_on_disk_that_differ_after_the_first_row_group_are_told_apart(tmp_path):
+    log = click_log(0)
+    for name, pages in (("one", np.arange(12)), ("two", np.r_[:11, 10])):
+        write_log(log.take(pages), tmp_path / name, pages_per_group=4)
+    write_log(log.take(np.arange(11)), tmp_path / "short", pages_per_group=4)
+    one, two, short = (ultr.ParquetLog.open(tmp_path / name) for name in ("one", "two", "short"))
+    first = quietly(compare(train=one, seeds=[0, 1]), directory=tmp_path / "run")
+    same(quietly(compare(train=one, seeds=[0, 1]), directory=tmp_path / "run"), first)
+    assert set(first.fits["rows"]) == {36}
+    with pytest.raises(ConfigError, match="train 'pages' was 12, now it is 11"):
+        quietly(compare(train=short, seeds=[0, 1]), directory=tmp_path / "run")
+    assert digest(one) == digest(two)  # as large, and alike where it is looked at: the docstring says so
 
 
 def test_functions_and_objects_without_repr_do_not_look_changed(tmp_path):

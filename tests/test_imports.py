@@ -20,12 +20,14 @@ ROOMS = [ultr.__name__, simulators.__name__] + [
 ]
 
 PROMISED = {
-    "ultr": "Batch ClickLog Comparison Fields Items ParquetLog RankingData Training evaluate load load_ratings load_svmrank"
-    " read_table synthetic_ranking",
+    "ultr": "Batch ClickLog Comparison Fields Items ParquetLog RankingData Training evaluate import_table load"
+    " load_baidu_ultr load_ratings load_svmrank read_table synthetic_ranking",
     "ultr.attribution": "FirstTouch LastTouch Linear TimeDecay UShaped Shapley MarkovRemoval",
     "ultr.click_models": "ClickModel PositionBased TrustBias Cascade DependentClick SimplifiedDynamicBayesian DynamicBayesian ClickChain"
     " UserBrowsing Mixture GlobalRate RankRate ItemRate ItemRankRate",
+    "ultr.data": "ClickLog ParquetLog all_items count_cells import_table item_counts load_baidu_ultr",
     "ultr.data.filters": "RobotTraffic DoubleClicks ShortDwell Bursts masked masked_pairs summary",
+    "ultr.engine": "Engine Serial Processes Dask",
     "ultr.estimators": "Naive IPS DLA Oracle UnbiasedLambdaMART AffineCorrection PolicyAware DoublyRobust CascadeIPS"
     " RegressionEM TwoTower PairDebias WMF ExpoMF RelMF BPR UBPR CJMF DoublyRobustMF BISER RatingMF"
     " NaiveCVR ESMM MultiIPW MultiDR ESCM2 DCMT SharedBottom MMoE PLE HoME NATAL MoAE",
@@ -38,8 +40,8 @@ PROMISED = {
     "ultr.rates": "unbiased_risk shrink ShrunkRates",
     "ultr.testing": "check_propensity check_click_model check_estimator check_metric",
     "ultr.training": "Batch Training weights",
-    "simulators": "Conversions LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance MissingNotAtRandom RatingsWorld Journeys"
-    " simulate_sessions simulate_clicks eye_tracking_examination",
+    "simulators": "ClickSource Conversions LinearPolicy RandomPolicy PlackettLuce SwapPairs GradedRelevance MissingNotAtRandom"
+    " RatingsWorld Journeys simulate_sessions simulate_clicks eye_tracking_examination",
 }
 
 

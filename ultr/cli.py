@@ -38,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _warnings_in_one_line(), _stopped_like_an_interrupt():
         try:
             arguments = _parser().parse_args(argv)
-            print(arguments.run(arguments), flush=True)
+            said = arguments.run(arguments)
+            if isinstance(said, int):
+                return said
+            if said:
+                print(said, flush=True)
             return 0
         except UltrError as error:
             return _say(str(error), BAD_INPUT)
@@ -110,10 +114,12 @@ def _parser() -> _Parser:
     command = add("demo", _demo, "needs no file: simulate clicks, compare naive, IPS, DLA and the truth, write a report")
     command.add_argument("--out", type=Path, default=Path("ultr-demo"), metavar="DIR", help="folder for the results (default: ultr-demo)")
 
-    command = add("simulate", _simulate, "draw clicks on a graded set and write them as a log folder", config=True)
-    command.add_argument("--overwrite", action="store_true", help="replace a log that is there already")
+    command = add("simulate", _simulate, "draw clicks on a graded set and write them as a log folder; a killed run goes on", config=True)
+    command.add_argument("--overwrite", action="store_true", help="replace a log that is there already, discard an unfinished one")
+    command.add_argument("--workers", type=int, metavar="N", help="number of processes, in place of [run] workers")
 
-    add("fit", _fit, "fit one estimator; write the ranker, its propensity and its learning curves", config=True)
+    command = add("fit", _fit, "fit one estimator; write the ranker, its propensity and its learning curves", config=True)
+    command.add_argument("--nproc", type=int, default=1, metavar="N", help="train in N processes, each on its share of the log")
 
     command = add("score", _score, "write a fitted ranker's scores of a log")
     command.add_argument("model", type=Path, metavar="MODEL", help="folder of a model, or of `ultr fit`")
@@ -123,17 +129,20 @@ def _parser() -> _Parser:
     command = add("compare", _compare, "estimators x seeds x metrics, paired, with a report; a killed run goes on", config=True)
     command.add_argument("--seeds", type=int, metavar="N", help="number of seeds, in place of [run] seeds")
     command.add_argument("--workers", type=int, metavar="N", help="number of processes, in place of [run] workers")
+    command.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler to run on, in place of [run] scheduler and workers")
 
     command = add("describe", _describe, "what is in a log, and what can be learnt from it")
     command.add_argument("log", type=Path, metavar="LOG", help="log folder, or a config whose [data] is read")
 
     command = add("import", _import, "make a log folder of your own table, by the column mapping in a config", config=True)
     command.add_argument("--overwrite", action="store_true", help="replace a log that is there already")
+    limit = "memory for sorting a table, such as 2GB (default: 800MB); what needs more goes to the disk"
+    command.add_argument("--memory-limit", metavar="SIZE", help=limit)
     return parser
 
 
 def _adder(commands: argparse._SubParsersAction) -> Callable[..., argparse.ArgumentParser]:
-    def add(name: str, run: Callable[[argparse.Namespace], str], what: str, config: bool = False) -> argparse.ArgumentParser:
+    def add(name: str, run: Callable[[argparse.Namespace], str | int], what: str, config: bool = False) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
         command.set_defaults(run=run)
         if config:
@@ -158,10 +167,18 @@ def _simulate(arguments: argparse.Namespace) -> str:
     from ultr.commands.simulate import simulate
     from ultr.config import read_config
 
-    return simulate(read_config(arguments.config), arguments.data, arguments.out, arguments.overwrite)
+    return simulate(read_config(arguments.config), arguments.data, arguments.out, arguments.overwrite, arguments.workers)
 
 
-def _fit(arguments: argparse.Namespace) -> str:
+def _fit(arguments: argparse.Namespace) -> str | int:
+    if arguments.nproc < 1:
+        raise ConfigError(f"--nproc must be at least 1, not {arguments.nproc}.")
+    if arguments.nproc > 1:
+        from ultr.commands.launch import launch
+
+        given = [("--data", arguments.data), ("--out", arguments.out)]
+        options = [part for name, value in given if value is not None for part in (name, str(value))]
+        return launch(arguments.nproc, ["fit", str(arguments.config), *options])
     from ultr.commands.fit import fit
     from ultr.config import read_config
 
@@ -178,7 +195,8 @@ def _compare(arguments: argparse.Namespace) -> str:
     from ultr.commands.compare import compare
     from ultr.config import read_config
 
-    return compare(read_config(arguments.config), arguments.data, arguments.out, arguments.seeds, arguments.workers)
+    config, seeds, workers = read_config(arguments.config), arguments.seeds, arguments.workers
+    return compare(config, arguments.data, arguments.out, seeds, workers, arguments.scheduler)
 
 
 def _describe(arguments: argparse.Namespace) -> str:
@@ -191,4 +209,4 @@ def _import(arguments: argparse.Namespace) -> str:
     from ultr.commands.logs import import_log
     from ultr.config import read_config
 
-    return import_log(read_config(arguments.config), arguments.data, arguments.out, arguments.overwrite)
+    return import_log(read_config(arguments.config), arguments.data, arguments.out, arguments.overwrite, arguments.memory_limit)

@@ -37,6 +37,7 @@ class Run:
         test: Share of the queries of [data] that are held out for testing, in (0, 1).
         judge_logged: Whether the training queries are judged as well, all their items reranked and judged by grades.
         out: Where results go.
+        scheduler: Address of a Dask scheduler whose workers run a comparison, "tcp://host:8786"; processes of this machine when None.
     """
 
     seeds: int | Sequence[int] = 5
@@ -46,6 +47,7 @@ class Run:
     test: float | None = None
     judge_logged: bool = False
     out: str | None = None
+    scheduler: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("seeds", "workers"):

@@ -17,6 +17,7 @@ from ultr.data.folder import is_log
 from ultr.data.ranking import RankingData
 from ultr.data.source import LogSource
 from ultr.engine.base import Engine
+from ultr.engine.cluster import Dask
 from ultr.engine.processes import Processes
 from ultr.engine.serial import Serial
 from ultr.errors import ConfigError, FileError
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 DEMO = Path(str(files("ultr") / "demo.toml"))
 
 
-def compare(config: Config, place: Path | None, out: Path | None, seeds: int | None, workers: int | None) -> str:
+def compare(
+    config: Config, place: Path | None, out: Path | None, seeds: int | None, workers: int | None, scheduler: str | None = None
+) -> str:
     """Run the comparison of a config, or go on where it was killed, and write what it found.
 
     Args:
@@ -40,22 +43,27 @@ def compare(config: Config, place: Path | None, out: Path | None, seeds: int | N
         place: What --data gave.
         out: Where results go; [run] out, else ultr-NAME after the config, when None.
         seeds: In place of [run] seeds: how many.
-        workers: In place of [run] workers.
+        workers: In place of [run] workers and scheduler.
+        scheduler: In place of [run] scheduler and workers.
 
     Returns:
         The tables in words, and where the report is.
     """
     run = config.run()
-    run = replace(run, seeds=run.seeds if seeds is None else seeds, workers=run.workers if workers is None else workers)
+    run = replace(run, seeds=run.seeds if seeds is None else seeds)
+    if workers is not None or scheduler is not None:
+        run = replace(run, workers=workers, scheduler=scheduler)
+    if run.workers is not None and run.scheduler is not None:
+        raise ConfigError("workers has no effect with scheduler: a cluster has the workers that it has. Give one of them.")
     out = _results_folder(out or Path(run.out or f"ultr-{config.path.stem}"))
-    return run_and_write(comparison_of(config, run, place), run.workers, out, resume=True)
+    return run_and_write(comparison_of(config, run, place), run, out, resume=True)
 
 
 def demo(out: Path) -> str:
     """Run the comparison that comes with the package, from the start."""
     config = read_config(DEMO)
     run = config.run()
-    text = run_and_write(comparison_of(config, run, None), run.workers, _results_folder(out), resume=False)
+    text = run_and_write(comparison_of(config, run, None), run, _results_folder(out), resume=False)
     return f"{text}\nIt was made from {config.path}. To go on from there: copy that file, change it, and run `ultr compare COPY`."
 
 
@@ -80,9 +88,9 @@ def comparison_of(config: Config, run: Run, place: Path | None) -> Comparison:
     )
 
 
-def run_and_write(comparison: Comparison, workers: int | None, out: Path, resume: bool) -> str:
+def run_and_write(comparison: Comparison, run: Run, out: Path, resume: bool) -> str:
     """Run a comparison, write its report and tables to a folder, and return the tables in words."""
-    with _engine(workers) as engine:
+    with _engine(run) as engine:
         result = comparison.run(engine, directory=out if resume else None)
     tables = {"table": result.table, "paired": result.paired, "curves": result.curves, "histories": result.histories}
     for name, frame in tables.items():
@@ -101,10 +109,14 @@ def _results_folder(out: Path) -> Path:
 
 
 @contextmanager
-def _engine(workers: int | None) -> Iterator[Engine]:
+def _engine(run: Run) -> Iterator[Engine]:
     """Cells get one thread each, in worker processes or here, so that their results are the same."""
-    if workers != 1:
-        yield Processes(workers)
+    if run.scheduler is not None:
+        with Dask(run.scheduler) as engine:
+            yield engine
+        return
+    if run.workers != 1:
+        yield Processes(run.workers)
         return
     import torch
 

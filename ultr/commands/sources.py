@@ -32,8 +32,6 @@ def open_data(config: Config, place: Path | None = None, needed_by: str = "This"
         FileError: a file is missing; the message says what to put where.
         UltrError: what the reader refuses.
     """
-    if place is not None and not place.exists():
-        raise FileError(f"--data {place}: there is nothing at this path. Give the folder that holds the data, or the file itself.")
     return _open(config, "data", needed_by, place)
 
 
@@ -66,7 +64,15 @@ def first_chunk(source: LogSource) -> ClickLog:
     return next(iter(source.chunks()))
 
 
-def _open(config: Config, section: str, needed_by: str, place: Path | None) -> Data:
+def settings_of(config: Config, section: str, needed_by: str, place: Path | None) -> dict[str, object]:
+    """Return the settings of [data] or [test], with the paths looked up.
+
+    Raises:
+        FileError: a file is missing; the message says what to put where.
+        ConfigError: the section is missing, or --data has no effect.
+    """
+    if place is not None and not place.exists():
+        raise FileError(f"--data {place}: there is nothing at this path. Give the folder that holds the data, or the file itself.")
     table = config.table(section, needed_by)
     settings = {key: value for key, value in table.items() if key != ABOUT}
     if place is not None and section == "data" and not set(PATHS) & settings.keys():
@@ -75,9 +81,16 @@ def _open(config: Config, section: str, needed_by: str, place: Path | None) -> D
         if key in settings:
             names = _candidates(settings[key], f"[{section}] {key}")
             settings[key] = str(_find(names, section, key, _folders(config, place), str(table.get(ABOUT, ""))))
+    return settings
+
+
+def _open(config: Config, section: str, needed_by: str, place: Path | None) -> Data:
+    settings = settings_of(config, section, needed_by, place)
     data = build(settings, section, call=True)
     if not isinstance(data, (RankingData, LogSource)):
-        raise ConfigError(f"[{section}] {table['type']} gave {type(data).__name__}, which is neither a graded set (RankingData) nor a log.")
+        raise ConfigError(
+            f"[{section}] {settings['type']} gave {type(data).__name__}, which is neither a graded set (RankingData) nor a log."
+        )
     return data
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ultr.data.source import LogSource
+from ultr.data.source import LogSource, projected
 from ultr.errors import ConfigError, ContractError
 from ultr.evaluation.digest import digest
-from ultr.evaluation.evaluate import Fitted, Metric, judge
+from ultr.evaluation.judging import Fitted, Metric, judge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +139,7 @@ def recorded_propensity(source: LogSource) -> np.ndarray | None:
         NaN at positions without rows; None where the log lacks `propensity` or `position`, or shows nothing at position 0.
     """
     total, weight = np.zeros(0), np.zeros(0)
-    for chunk in source.chunks():
+    for chunk in projected(source, ("propensity", "position", "count")).chunks():
         if not {"propensity", "position"} <= chunk.columns.keys():
             return None
         position, count = chunk.columns["position"], np.repeat(chunk.counts, chunk.lengths)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ultr.data.ranking import RankingData
 from ultr.data.source import LogSource
-from ultr.engine.base import Engine
+from ultr.engine.base import Engine, need_engine
 from ultr.engine.serial import Serial
 from ultr.errors import ConfigError
 from ultr.evaluation.cell import Cell, Estimator, Plan, forget_training_log, run_cell
@@ -78,7 +78,8 @@ class Comparison:
         """Run all cells that are not finished yet.
 
         Args:
-            engine: Where the cells run; in this process, one after the other, when None.
+            engine: Where the cells run; in this process, one after the other, when None. Logs on disk are sent to other processes as
+                the paths of their files.
             progress: Show a progress bar on standard error.
             directory: Folder for finished cells: a run that was killed goes on from there, and seeds can be added later. Estimators and
                 metrics are known by their repr, logs by a hash: give a new directory after changing the code of either.
@@ -90,15 +91,16 @@ class Comparison:
             ConfigError: the folder holds another comparison; the message says what differs.
             Exception: what the first failing cell raised, with the cell named. Finished cells are kept.
         """
-        if engine is not None and not isinstance(engine, Engine):
-            raise ConfigError(f"engine must be an object such as ultr.engine.Processes(2), not {engine!r}.")
+        engine = need_engine(engine) or Serial()
         plan = Plan(self.train, self.tests, self.estimators, self.named_metrics, uuid.uuid4().hex)
         wanted = [(name, seed) for seed in self.seeds for name in self.estimators]  # seed by seed: its training log is built once
         try:
             store = None if directory is None else Store(directory, self._fingerprint())
             cells = {} if store is None else store.load(wanted)
             _refuse_other_log(cells, plan, directory)
-            for cell in self._finish(plan, [which for which in wanted if which not in cells], len(wanted), engine or Serial(), progress):
+            for cell in self._finish(
+                plan, [which for which in wanted if which not in cells], len(wanted), need_engine(engine) or Serial(), progress
+            ):
                 if store is not None:
                     store.save(cell)
                 cells[cell.estimator, cell.seed] = cell

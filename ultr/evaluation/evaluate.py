@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ultr.data.log import ClickLog
 from ultr.data.ranking import RankingData
-from ultr.data.source import LogSource, concat
-from ultr.errors import ConfigError, ContractError
+from ultr.data.source import LogSource
+from ultr.engine.base import Engine, need_engine
+from ultr.errors import ConfigError
+from ultr.evaluation.judging import Fitted, FoldedMetric, Metric, judge, per
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Metric = Callable[[ClickLog], np.ndarray]
+__all__ = ["Fitted", "FoldedMetric", "Metric", "as_source", "evaluate", "judge", "mean_defined", "name_of", "named_metrics", "per"]
 
 
-class Fitted(Protocol):
-    """What every fitted object can do."""
-
-    def apply(self, log: ClickLog) -> ClickLog:
-        """Return the log reranked, or with predicted columns."""
-
-
-def evaluate(fitted: Fitted, source: LogSource | RankingData, metrics: Mapping[str, Metric] | Sequence[Metric] | Metric) -> pd.DataFrame:
+def evaluate(
+    fitted: Fitted,
+    source: LogSource | RankingData,
+    metrics: Mapping[str, Metric] | Sequence[Metric] | Metric,
+    engine: Engine | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
     """Apply a fitted object to a log and judge it by metrics, chunk by chunk.
 
-    A metric of the whole log (`per = "log"`) cannot be put together from chunks: for those the applied chunks are kept and joined.
+    Of each chunk only the metrics' values are kept: 8 bytes a page and metric. A metric of the whole log (`per = "log"`) keeps its state,
+    where it has `state` and `value` (`FoldedMetric`); for any other one the applied chunks are kept and joined, with all their columns.
 
     Args:
         fitted: Any object with `apply`.
         source: The log, or a graded set (judged as `data.as_log()`).
         metrics: Name -> metric; or metrics, which are then named like "NDCG@10".
+        engine: Where the shards of the log are judged; in this process when None, and then a log in memory in one piece. Every engine gives
+            the same bits; so does None for a log on disk, and for one in memory up to rounding.
+        progress: Show a progress bar on standard error, where the log is judged in shards.
 
     Returns:
         One line a metric, with the columns `mean` (over pages or sessions where the metric is defined; every page counts once, NaN where
@@ -46,52 +50,9 @@ def evaluate(fitted: Fitted, source: LogSource | RankingData, metrics: Mapping[s
     """
     import pandas as pd
 
-    values = judge(fitted, as_source(source, "source"), named_metrics(metrics))
+    values = judge(fitted, as_source(source, "source"), named_metrics(metrics), need_engine(engine), progress)
     rows = [(name, mean_defined(value), int(np.isnan(value).sum()), len(value)) for name, value in values.items()]
     return pd.DataFrame(rows, columns=["metric", "mean", "undefined", "n"]).set_index("metric")
-
-
-def judge(fitted: Fitted, source: LogSource, metrics: Mapping[str, Metric]) -> dict[str, np.ndarray]:
-    """Return every metric's values, float64: one a page, a session, or one for the whole log.
-
-    Raises:
-        ConfigError: there is nothing to apply.
-        ContractError: `apply` returns no log with the same pages, or a metric returns values of a wrong shape.
-    """
-    if not callable(getattr(fitted, "apply", None)):
-        hint = "fit it first." if hasattr(fitted, "fit") else "a propensity goes into an estimator, IPS(propensity=...)."
-        raise ConfigError(f"{type(fitted).__name__} has no apply(log), so it cannot be judged: {hint}")
-    pieces: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
-    keep = [name for name in metrics if per(metrics[name]) == "log"]
-    applied_chunks = []
-    for chunk in source.chunks():
-        applied = fitted.apply(chunk)
-        if not isinstance(applied, ClickLog) or len(applied) != len(chunk):
-            raise ContractError(f"{type(fitted).__name__}.apply must return the log with its {len(chunk)} pages, not {applied!r}.")
-        for name in metrics:
-            if name not in keep:
-                pieces[name].append(_values(name, metrics[name], applied))
-        if keep:
-            applied_chunks.append(applied)
-    for name in keep:
-        pieces[name] = [_values(name, metrics[name], concat(applied_chunks))]
-    return {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in pieces.items()}
-
-
-def per(metric: Metric) -> str:
-    """What a metric has one value for: "page" (also where it does not say), "session" or "log"."""
-    return getattr(metric, "per", "page")
-
-
-def _values(name: str, metric: Metric, log: ClickLog) -> np.ndarray:
-    values = np.atleast_1d(np.asarray(metric(log), dtype=np.float64))
-    unit = per(metric)
-    n = {"page": len(log), "log": 1}.get(unit, len(log.sessions))
-    if values.shape != (n,):
-        raise ContractError(
-            f"metric {name!r} must return one value a {unit}, shape ({n},), not {values.shape}; `per` says what it counts by."
-        )
-    return values
 
 
 def mean_defined(values: np.ndarray) -> float:
