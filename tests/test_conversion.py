@@ -463,4 +463,5 @@ class ProductAUC:
 def test_estimators_are_evaluated_chunk_by_chunk():
     fitted = ESMM(fields=FIELDS, training=TRAINED).fit(LOG)
     table = ultr.evaluate(fitted, Chunked(LOG, 100), {"auc": ProductAUC()})
-    assert table.loc["auc", "mean"] == pytest.approx(auc(LOG.columns["conversion"], fitted.predict(LOG)["click_and_conversion"]))
+    expected = auc(LOG.columns["conversion"], fitted.predict(LOG)["click_and_conversion"])
+    assert table.loc["auc", "mean"] == pytest.approx(expected, abs=1e-4)  # rounding may swap a pair of nearly equal predictions

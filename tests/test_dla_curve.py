@@ -24,7 +24,7 @@ def curve(log):
     head = SameHead(len(THETA))
     with torch.no_grad():
         head.logits[:] = torch.from_numpy(np.log(THETA)) + 3
-    return _curve(head, log)
+    return _curve(head, log, int(log.columns["position"].max()) + 1)
 
 
 def test_a_page_that_starts_further_down_takes_its_level_from_those_above():

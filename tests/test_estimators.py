@@ -186,7 +186,8 @@ TRAINING_SETTINGS = {  # setting -> (base settings, another value)
 
 
 def test_every_setting_of_the_training_is_tried():
-    assert {f.name for f in dataclasses.fields(ultr.Training)} == {*TRAINING_SETTINGS, "device"}
+    elsewhere = {"device", "shuffle_rows"}  # the last one in test_streamed_training
+    assert {f.name for f in dataclasses.fields(ultr.Training)} == {*TRAINING_SETTINGS, *elsewhere}
     with pytest.raises(ConfigError, match="device 'nowhere'"):
         Naive(training=ultr.Training(device="nowhere")).fit(LOG)
     with pytest.raises(ConfigError, match="device 'nowhere'"):

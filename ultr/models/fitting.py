@@ -12,32 +12,35 @@ from torch import Tensor, nn
 
 from ultr.data.items import features_of
 from ultr.data.log import ClickLog
-from ultr.errors import ConfigError, LogError
+from ultr.data.source import LogSource
+from ultr.errors import ConfigError
 from ultr.models.network import Model, Scorer
 from ultr.models.ranker import NeuralRanker, score_rows
-from ultr.random import generator
-from ultr.training.batch import Batch, PageBatches
+from ultr.training import ranks
+from ultr.training.batch import Batch
+from ultr.training.labelled import MASS, TARGET, LabelledPages, labelled_pages
 from ultr.training.minimise import minimise
 from ultr.training.seeding import seeded_torch
 from ultr.training.settings import Training
-from ultr.training.split import validation_pages
 
-TARGET = "ultr.target"  # the row column in which the loss finds its labels
 Objective = Callable[[Tensor, Batch], Tensor]  # (scores [B, L], batch) -> one value a page [B]
 
 _BLOCK = 1 << 13  # validation pages at once
 
 
+def with_labels(log: ClickLog, target: np.ndarray, mass: np.ndarray | None = None) -> ClickLog:
+    """Return the log with the labels [N] that a ranker is fitted to, and those that count as mass, if they are others."""
+    return log.with_columns(**{TARGET: target}, **({} if mass is None else {MASS: mass}))
+
+
 def fit_ranker(
-    log: ClickLog,
-    target: np.ndarray,
+    source: LogSource,
     objective: Objective,
     *,
     by: str,
     model: Model | nn.Module,
     training: Training,
     seed: int,
-    mass: np.ndarray | None = None,
     criterion: Objective | None = None,
     heads: Sequence[nn.Module] = (),
     keep_empty_pages: bool = False,
@@ -45,18 +48,18 @@ def fit_ranker(
 ) -> NeuralRanker:
     """Fit a ranker by minimising an objective over the pages of a log.
 
-    The mean loss is weighted by the pages' counts and divided by the mean label mass of a training page, so that learning rate and
-    weight decay mean the same for rare clicks, frequent clicks and grades.
+    The mean loss is weighted by the pages' counts and divided by the mean label mass of a training page. A log in memory and one on disk of
+    no more than `training.shuffle_rows` rows give the same ranker, bit for bit; a longer one is read anew for each epoch, in another order,
+    so that the ranker differs as it does from seed to seed. Where processes have joined (`ultr.training.ranks`), each trains on its share
+    of the pages, and all end with the same weights.
 
     Args:
-        log: Pages whose items have features.
-        target: Labels of the rows, non-negative, shape [N]; the objective reads them as `batch.column(TARGET)`.
+        source: Pages whose items have features, `with_labels`; the objective reads them as `batch.column(TARGET)`.
         objective: (scores [B, L], batch) -> loss of each page, shape [B].
         by: Name of the estimator, for messages.
         model: Settings that build the network, or a module (which is copied, not changed).
         training: Settings of the loop.
         seed: Initial weights, order of the pages, and which queries are held out.
-        mass: Labels that count as mass, shape [N]; `target` when None.
         criterion: What is watched, on the batches and on held-out queries, and decides when to stop; the objective when None.
         heads: Further modules to train with the network, in place.
         keep_empty_pages: Whether pages without a positive label matter to the objective.
@@ -66,22 +69,13 @@ def fit_ranker(
         LogError: items lack features, or no training page has a positive label.
         ConfigError: `model` can build nothing, the device cannot be used, or nothing is held out to choose a weight decay by.
     """
-    device, features = training.usable_device(), features_of(log.items, by)
-    log = log.with_columns(**{TARGET: target})
-    mass_of_page = np.bincount(log.page_of_row(), target if mass is None else mass, minlength=len(log)) * log.counts
-    held_out = validation_pages(log, training.validation, seed)
-    useful = np.ones(len(log), dtype=bool) if keep_empty_pages else np.bincount(log.page_of_row(), target, minlength=len(log)) > 0
-    pages = np.flatnonzero(useful & ~held_out)
-    if mass_of_page[~held_out].sum() == 0:
-        raise LogError(f"{by} has nothing to learn from: no training page has a positive label; {int(held_out.sum())} pages are held out.")
-    held_pages = np.flatnonzero(useful & held_out)
+    device = training.usable_device()
+    pages = labelled_pages(source, training, by=by, seed=seed, keep_empty_pages=keep_empty_pages)
+    features = features_of(pages.items, by)
     with seeded_torch(seed, "fit", device=device):
-        scorer = Scorer(_build(model, features.shape[1]), features[_shown(log, ~held_out)])
+        scorer = Scorer(_build(model, features.shape[1]), features[pages.shown])
         for network in (scorer, *heads):
             network.to(device).train()
-        weights = log.counts[pages] * (len(pages) / mass_of_page[pages].sum())
-        batches = PageBatches(log, pages, weights, training.batch_pages, generator(seed, "batches"), device)
-
         table = torch.from_numpy(features).to(device) if distinct and scorer.itemwise else None
 
         def loss(batch: Batch) -> Tensor | tuple[Tensor, Tensor]:
@@ -92,12 +86,12 @@ def fit_ranker(
             with torch.no_grad():
                 return minimised, criterion(scores, batch)
 
-        validate = _validation(log.take(held_pages), scorer, heads, criterion or objective, mass_of_page[held_pages], device)
-        curve = minimise([scorer, *heads], batches, loss, validate if len(held_pages) else None, training)
+        validate = _validation(pages, scorer, heads, criterion or objective, device)
+        curve = minimise([scorer, *heads], pages.batches(training, seed), loss, validate if pages.any_watched else None, training)
     scorer.cpu().eval()
     for head in heads:
         head.cpu().eval()
-    return NeuralRanker(scorer, model, curve, feature_names=log.items.names if log.items else None, estimator=by)
+    return NeuralRanker(scorer, model, curve, feature_names=pages.items.names, estimator=by)
 
 
 def _build(model: Model | nn.Module, n_features: int) -> nn.Module:
@@ -115,31 +109,26 @@ def _distinct_scores(scorer: Scorer, batch: Batch, features: Tensor) -> Tensor:
     return scorer(features[item][None], torch.ones(1, len(item), dtype=torch.bool, device=item.device))[0][place]
 
 
-def _shown(log: ClickLog, page_mask: np.ndarray) -> np.ndarray:
-    """Rows of the items that the given pages show: each item counts once, however often it was shown."""
-    return np.unique(log.columns["item"][np.repeat(page_mask, log.lengths)])
-
-
-def _validation(
-    log: ClickLog, scorer: Scorer, heads: Sequence[nn.Module], criterion: Objective, mass: np.ndarray, device: str
-) -> Callable[[], float]:
+def _validation(pages: LabelledPages, scorer: Scorer, heads: Sequence[nn.Module], criterion: Objective, device: str) -> Callable[[], float]:
     """Return a function that computes the validation loss of the scorer and its heads: count-weighted, divided by the label mass."""
+    log = pages.watched
+    mass, shows = (sum(ranks.gathered(float(values.sum()))) for values in (pages.watched_mass, log.counts.astype(np.float64)))
     counts = torch.from_numpy(log.counts.astype(np.float64))
 
     def validate() -> float:
         for network in (scorer, *heads):
             network.eval()
-        scored = log.with_columns(**{"ultr.score": score_rows(copy.deepcopy(scorer).double().cpu(), log)})
+        scored = log.with_columns(**{"ultr.score": score_rows(copy.deepcopy(scorer).double().cpu(), log)}) if len(log) else log
         total = 0.0
         with torch.inference_mode():
             for start in range(0, len(log), _BLOCK):
-                pages = np.arange(start, min(len(log), start + _BLOCK))
-                batch = Batch(scored, pages, device)
+                block = np.arange(start, min(len(log), start + _BLOCK))
+                batch = Batch(scored, block, device)
                 value = criterion(batch.column("ultr.score"), batch).double().cpu()
-                total += float((value * counts[pages]).sum())
+                total += float((value * counts[block]).sum())
         for network in (scorer, *heads):
             network.train()
-        return total / float(mass.sum() or counts.sum())  # held-out pages without a label say something to a point-wise loss
+        return sum(ranks.gathered(total)) / (mass or shows)  # held-out pages without a label say something to a point-wise loss
 
     return validate
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ultr.training import ranks
 from ultr.training.batch import Batch
 
 _FORGETTING = 0.6  # exponent of the step sizes; above 1/2, so that noise averages out, below 1, so that the start is forgotten
@@ -50,7 +51,7 @@ class RunningSums(nn.Module):
             The sums as they are now, float64, shape [S, L].
         """
         position, n_positions = batch.position[batch.mask], self.sums.shape[1]
-        new = torch.stack([torch.bincount(position, value[batch.mask].double(), n_positions) for value in values])
+        new = ranks.summed(torch.stack([torch.bincount(position, value[batch.mask].double(), n_positions) for value in values]))
         self.steps += 1
         rate = max(self._share, float(self.steps) ** -_FORGETTING)
         self.sums += rate * (new - self.sums)

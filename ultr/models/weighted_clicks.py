@@ -11,17 +11,21 @@ from torch import Tensor, nn
 
 from ultr.data.checks import within
 from ultr.data.log import ClickLog
+from ultr.data.source import LogSource, mapped
 from ultr.errors import ConfigError
-from ultr.models.fitting import TARGET, fit_ranker
+from ultr.models.fitting import fit_ranker, with_labels
 from ultr.models.linear import Linear
 from ultr.models.network import Model
 from ultr.models.ranker import NeuralRanker
 from ultr.training.batch import Batch
+from ultr.training.labelled import TARGET
 from ultr.training.losses import Loss, pointwise, reads_empty_pages, resolve_loss
 from ultr.training.settings import Training
-from ultr.training.weights import clipped_weight, inverse_propensity, mean_weight
+from ultr.training.weights import clipped_weight, inverse_propensity, mean_weight, weight_sums
 
 Normalise = Literal["first", "self"]
+
+LABEL, OBSERVED = "ultr.label", "ultr.observed"  # row columns in which `fit_observed` finds labels and propensities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +63,29 @@ class WeightedClicks:
         if resolve_loss(self.loss) is pointwise and self.normalise is not None:
             raise ConfigError(f"{by}: the point-wise loss estimates probabilities, so weights must keep their scale: set normalise=None.")
 
-    def weighted(self, log: ClickLog, labels: np.ndarray, propensity: np.ndarray) -> np.ndarray:
-        """Return labels times weight of all rows of the log, shape [N]; the propensity [N] is read where a label is positive."""
-        clicks, p = torch.from_numpy(labels), torch.from_numpy(propensity.astype(np.float64))
-        return inverse_propensity(clicks, p, clip=self.clip).numpy() * self.scale(log, labels, propensity)
+    def fit_observed(self, source: LogSource, seed: int) -> NeuralRanker:
+        """Fit a ranker to the labels in the row column LABEL, times the inverse of the propensities in OBSERVED.
+
+        The propensity is read where a label is positive.
+        """
+        mean = self._mean_weight(source) if self.normalise == "self" else 1.0
+
+        def weighted(log: ClickLog) -> ClickLog:
+            labels, propensity = log.columns[LABEL], log.columns[OBSERVED]
+            clicks, p = torch.from_numpy(labels), torch.from_numpy(propensity.astype(np.float64))
+            scale = self.scale(log, labels, propensity) if self.normalise == "first" else 1 / mean
+            return with_labels(log, inverse_propensity(clicks, p, clip=self.clip).numpy() * scale, labels)
+
+        return self.fit_weighted(mapped(source, weighted), seed)
+
+    def _mean_weight(self, source: LogSource) -> float:
+        """Return the mean weight of all clicks of a source."""
+        weighted = clicked = 0.0
+        for log in source.chunks():
+            clicks = torch.from_numpy(log.columns[LABEL] * np.repeat(log.counts, log.lengths))
+            sums = weight_sums(clicks, torch.from_numpy(log.columns[OBSERVED].astype(np.float64)), self.clip)
+            weighted, clicked = weighted + sums[0], clicked + sums[1]
+        return weighted / clicked if clicked > 0 else 1.0
 
     def weights(self, log: ClickLog, labels: np.ndarray, propensity: np.ndarray) -> np.ndarray:
         """Return the weight of every row, whatever its label, shape [N]."""
@@ -79,13 +102,11 @@ class WeightedClicks:
             return 1 / mean_weight(clicks, torch.from_numpy(propensity.astype(np.float64)), self.clip)
         return 1.0
 
-    def fit_weighted(self, log: ClickLog, target: np.ndarray, labels: np.ndarray, seed: int, *, negative: bool = False) -> NeuralRanker:
+    def fit_weighted(self, source: LogSource, seed: int, *, negative: bool = False) -> NeuralRanker:
         """Fit a ranker to weighted labels.
 
         Args:
-            log: The training log.
-            target: Weighted labels, shape [N].
-            labels: The labels as they were, whose mass the loss is divided by, shape [N].
+            source: The training log, `with_labels`: weighted ones, and as mass the labels as they were.
             seed: See `fit_ranker`.
             negative: Whether targets may be below 0, so that pages without a click matter to every loss.
         """
@@ -95,13 +116,11 @@ class WeightedClicks:
             return loss(scores, batch.column(TARGET), batch.mask)
 
         return fit_ranker(
-            log,
-            target,
+            source,
             objective,
             by=type(self).__name__,
             model=self.model,
             training=self.training,
             seed=seed,
-            mass=labels,
             keep_empty_pages=negative or reads_empty_pages(loss),
         )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ultr.errors import ConfigError, ContractError
+from ultr.training import ranks
 from ultr.training.settings import Training
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def _step(
         raise ContractError(f"A loss returns one value a page, shape {tuple(weight.shape)}, not {tuple(value.shape)}.")
     total = (value * weight).mean()
     total.backward()
+    ranks.average_gradients(networks)
     if training.gradient_clip is not None:
         for network in networks:
             _clip(network, training.gradient_clip)

@@ -31,6 +31,8 @@ class Training:
         check_every: Steps between two looks at the validation pages, at least 1.
         patience: Looks without a better validation loss before training stops; None takes all steps, so that the falling learning rate
             settles before the best weights are chosen. The best weights are kept either way.
+        shuffle_rows: Rows that are in memory at once, at least 1, where a log on disk is trained on: an epoch reads them in random order,
+            buffer by buffer. A log with no more rows is loaded. Watched then are at most 131,072 held-out pages.
         device: Where tensors live: "cpu", "cuda", ...
         precision: "float32", or "bfloat16" for the forward pass of the network (weights and losses stay float32).
 
@@ -48,11 +50,12 @@ class Training:
     validation: float = 0.2
     check_every: int = 50
     patience: int | None = None
+    shuffle_rows: int = 1 << 22
     device: str = "cpu"
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_pages", "check_every", "patience"):
+        for name in ("steps", "batch_pages", "check_every", "patience", "shuffle_rows"):
             value = getattr(self, name)
             if (value is not None or name != "patience") and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ConfigError(f"Training: {name} must be a whole number of at least 1, not {value!r}.")

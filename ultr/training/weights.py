@@ -61,7 +61,12 @@ def clipped_weight(clicks: Tensor, propensity: Tensor, clip: float | None = None
 
 def mean_weight(clicks: Tensor, propensity: Tensor, clip: float | None = None) -> float:
     """Return the mean weight of a click, dimensionless; 1 where there is no click."""
+    weighted, clicked = weight_sums(clicks, propensity, clip)
+    return weighted / clicked if clicked > 0 else 1.0
+
+
+def weight_sums(clicks: Tensor, propensity: Tensor, clip: float | None = None) -> tuple[float, float]:
+    """Return the summed weights of all clicks, and how many clicks there are."""
     clicks = clicks.detach()
     weight = clipped_weight(clicks, propensity, clip)
-    total = float(clicks.sum(dtype=torch.float64))
-    return float((clicks * weight).sum(dtype=torch.float64)) / total if total > 0 else 1.0
+    return float((clicks * weight).sum(dtype=torch.float64)), float(clicks.sum(dtype=torch.float64))

@@ -15,7 +15,7 @@ from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
 from ultr.diagnostics import identifiability
 from ultr.errors import ConfigError, IdentifiabilityWarning
-from ultr.models.fitting import with_propensity
+from ultr.models.fitting import with_labels, with_propensity
 from ultr.models.ranker import NeuralRanker
 from ultr.models.weighted_clicks import WeightedClicks
 from ultr.propensity.affine import affine_of
@@ -79,7 +79,7 @@ class AffineCorrection(WeightedClicks):
         if not isinstance(self.click_model, (TrustBias, FittedClickModel)) and not (found := identifiability(log)).identified:
             warnings.warn(found.explain(), IdentifiabilityWarning, stacklevel=2)
         target, examination = self.targets(log, labels)
-        ranker = self.fit_weighted(log, target, labels, seed, negative=True)
+        ranker = self.fit_weighted(with_labels(log, target, labels), seed, negative=True)
         return with_propensity(ranker, by_position(log, examination))
 
     def targets(self, log: ClickLog, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

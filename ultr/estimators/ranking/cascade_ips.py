@@ -17,7 +17,7 @@ from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError, UltrWarning
 from ultr.models.fitting import with_propensity
 from ultr.models.ranker import NeuralRanker
-from ultr.models.weighted_clicks import WeightedClicks
+from ultr.models.weighted_clicks import LABEL, OBSERVED, WeightedClicks
 from ultr.propensity.evaluate import by_position
 from ultr.training.labels import labels_of
 
@@ -80,7 +80,7 @@ class CascadeIPS(WeightedClicks):
         fitted = fitted_law(self.click_model, log)
         examined = fitted.examination(log, given_clicks=self.given_clicks)
         self._check(log, labels, examined)
-        ranker = self.fit_weighted(log, self.weighted(log, labels, examined), labels, seed)
+        ranker = self.fit_observed(log.with_columns(**{LABEL: labels, OBSERVED: examined}), seed)
         return with_propensity(ranker, by_position(log, examined))
 
     def _check(self, log: ClickLog, labels: np.ndarray, examined: np.ndarray) -> None:

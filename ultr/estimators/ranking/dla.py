@@ -12,20 +12,21 @@ from torch import Tensor, nn
 
 from ultr.data.checks import within
 from ultr.data.log import ClickLog
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource, mapped, projected
 from ultr.diagnostics import identifiability
 from ultr.errors import ConfigError, IdentifiabilityWarning
 from ultr.models.examination import head_logits
-from ultr.models.fitting import TARGET, fit_ranker, with_propensity
+from ultr.models.fitting import fit_ranker, with_labels, with_propensity
 from ultr.models.linear import Linear
 from ultr.models.network import Model
 from ultr.models.positions import PositionLogits
 from ultr.models.ranker import NeuralRanker
 from ultr.training.batch import Batch
-from ultr.training.labels import labels_of
+from ultr.training.labelled import PAGES, TARGET, loaded
+from ultr.training.labels import label_reader
 from ultr.training.losses import weighted_softmax
 from ultr.training.settings import Training
-from ultr.training.split import validation_pages
+from ultr.training.split import held_out
 
 _BLOCK = 1 << 13  # pages at once when the curve is read off a head
 
@@ -74,13 +75,14 @@ class DLA:
             LogError: clicks, positions or item features are missing, or there is no click.
             ContractError: the head returns another shape than [B, L].
         """
-        log = gather(source)
-        labels = labels_of(log, self.label, "DLA")
-        position = log.column("position", "DLA")
-        found = identifiability(log)
+        read = (*PAGES, self.label) if self.head is None else None
+        source = projected(loaded(source, self.training), read)
+        labels = label_reader(source, self.label, "DLA")
+        n_positions = max(int(log.column("position", "DLA").max(initial=-1)) + 1 for log in source.chunks())
+        found = identifiability(source)
         if not found.identified:
             warnings.warn(found.explain(), IdentifiabilityWarning, stacklevel=2)
-        head = copy.deepcopy(self.head) if self.head is not None else PositionLogits(int(position.max()) + 1)
+        head = copy.deepcopy(self.head) if self.head is not None else PositionLogits(n_positions)
 
         def objective(scores: Tensor, batch: Batch) -> Tensor:
             clicks, logits = batch.column(TARGET), head_logits(head, batch)
@@ -91,8 +93,7 @@ class DLA:
             return weighted_softmax(scores + head_logits(head, batch), batch.column(TARGET), batch.mask)
 
         ranker = fit_ranker(
-            log,
-            labels,
+            mapped(source, lambda log: with_labels(log, labels(log))),
             objective,
             by="DLA",
             model=self.model,
@@ -101,9 +102,8 @@ class DLA:
             criterion=criterion,
             heads=[head],
         )
-        trained = log.select(~validation_pages(log, self.training.validation, seed))
-        curve = _curve(head, trained)
-        return with_propensity(ranker, np.pad(curve, (0, int(position.max()) + 1 - len(curve)), constant_values=np.nan))
+        split = held_out(source, self.training.validation, seed)
+        return with_propensity(ranker, _curve(head, mapped(source, lambda log: log.select(~split(log))), n_positions))
 
     def _weight(self, logits: Tensor) -> Tensor:
         """Inverse of the soft-max probability relative to the page's first row, capped and constant to the gradient, shape [B, L]."""
@@ -111,12 +111,28 @@ class DLA:
         return (logits[:, :1] - logits).detach().clamp(max=ceiling).exp()
 
 
-def _curve(head: nn.Module, log: ClickLog) -> np.ndarray:
+def _curve(head: nn.Module, source: LogSource, n_positions: int) -> np.ndarray:
     """Propensity by position relative to the first, shape [L]; a head that sees more than positions is averaged over the rows shown."""
     if type(head) is PositionLogits:
         logits = head.logits.detach().double().numpy()
-        shown = np.bincount(log.columns["position"], minlength=len(logits)) > 0
+        shown = sum(np.bincount(log.columns["position"], minlength=n_positions) for log in source.chunks()) > 0
         return np.where(shown, np.exp(logits - logits[np.argmax(shown)]), np.nan)
+    sums = np.zeros((2, n_positions, n_positions))  # relative propensities and shows, by a page's first position and by position
+    for log in source.chunks():
+        place = (np.repeat(_first_position(log), log.lengths), log.columns["position"])
+        count = np.repeat(log.counts, log.lengths)
+        np.add.at(sums[0], place, _relative(head, log) * count)
+        np.add.at(sums[1], place, count)
+    return _joined(*sums)
+
+
+def _first_position(log: ClickLog) -> np.ndarray:
+    """Return the position of each page's first row, shape [P]; 0 for an empty page."""
+    return np.append(log.columns["position"], 0)[np.where(log.lengths > 0, log.offsets[:-1], log.n_rows)]
+
+
+def _relative(head: nn.Module, log: ClickLog) -> np.ndarray:
+    """Return the propensity of each row relative to the first row of its page, shape [N]."""
     relative = np.empty(log.n_rows)
     with torch.no_grad():
         for start in range(0, len(log), _BLOCK):
@@ -125,25 +141,21 @@ def _curve(head: nn.Module, log: ClickLog) -> np.ndarray:
             relative[log.offsets[start] : log.offsets[start + len(batch)]] = (
                 (logits_of_rows - logits_of_rows[:, :1]).exp()[batch.mask].numpy()
             )
-    return _joined(log, relative)
+    return relative
 
 
-def _joined(log: ClickLog, relative: np.ndarray) -> np.ndarray:
-    """Average propensities relative to the first row of each page [N] into one curve, shape [L].
+def _joined(relative: np.ndarray, shows: np.ndarray) -> np.ndarray:
+    """Join summed propensities relative to the first row of a page and summed shows [L, L], by first position, into one curve [L].
 
     A soft-max says nothing about the level of a page: one that starts further down takes it from the pages that start above it. NaN where
     no row was shown, and where no page from above leads to.
     """
-    position, count = log.columns["position"], np.repeat(log.counts, log.lengths)
-    first = np.repeat(position[np.minimum(log.offsets[:-1], log.n_rows - 1)], log.lengths)
-    total, shown = np.zeros((2, int(position.max()) + 1))
-    for start in np.unique(first):
+    total, shown = np.zeros((2, len(relative)))
+    for start in np.flatnonzero(shows.any(axis=1)):
         if shown.any() and not shown[start]:
             continue
-        level = total[start] / shown[start] if shown[start] else 1.0
-        rows = first == start
-        total += np.bincount(position[rows], relative[rows] * count[rows] * level, len(total))
-        shown += np.bincount(position[rows], count[rows], len(total))
+        total += relative[start] * (total[start] / shown[start] if shown[start] else 1.0)
+        shown += shows[start]
     with np.errstate(invalid="ignore"):
         curve = total / shown
     return curve / curve[np.argmax(shown > 0)]

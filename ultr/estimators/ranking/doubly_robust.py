@@ -12,13 +12,14 @@ from ultr.data.checks import check_probabilities, rows_are
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError
-from ultr.models.fitting import TARGET, fit_ranker, with_propensity
+from ultr.models.fitting import fit_ranker, with_labels, with_propensity
 from ultr.models.ranker import NeuralRanker
 from ultr.models.weighted_clicks import WeightedClicks
 from ultr.propensity.affine import AffineModel, affine_of
 from ultr.propensity.evaluate import by_position
 from ultr.training.batch import Batch
 from ultr.training.exposure import Exposure, exposure_of
+from ultr.training.labelled import TARGET
 from ultr.training.labels import labels_of
 
 _ALPHA, _BETA = "ultr.alpha", "ultr.beta"
@@ -79,7 +80,7 @@ class DoublyRobust(WeightedClicks):
         weights = self.weights(found.pages, found.rate, found.alpha)
         scale = float(self.scale(found.pages, found.rate, found.alpha))
         target = predicted * scale + (found.rate - found.beta - found.alpha * predicted) * weights
-        ranker = self.fit_weighted(found.pages, target, found.rate, seed, negative=True)
+        ranker = self.fit_weighted(with_labels(found.pages, target, found.rate), seed, negative=True)
         return with_propensity(ranker, by_position(log, clicks.examination))
 
     def _predicted(self, log: ClickLog, found: Exposure, seed: int) -> np.ndarray:
@@ -99,8 +100,7 @@ class DoublyRobust(WeightedClicks):
 
         pages = found.pages.with_columns(**{_ALPHA: found.alpha, _BETA: found.beta})
         regression = fit_ranker(
-            pages,
-            found.rate,
+            with_labels(pages, found.rate),
             likelihood,
             by="DoublyRobust",
             model=self.model,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ultr.data.source import LogSource, gather
+from ultr.data.log import ClickLog
+from ultr.data.source import LogSource, mapped, projected
 from ultr.models.fitting import with_propensity
 from ultr.models.ranker import NeuralRanker
-from ultr.models.weighted_clicks import WeightedClicks
-from ultr.propensity.evaluate import AnyPropensity, by_position, propensities
-from ultr.training.labels import labels_of
+from ultr.models.weighted_clicks import LABEL, OBSERVED, WeightedClicks
+from ultr.propensity.evaluate import AnyPropensity, as_propensity, columns_read, estimated, mean_by_position, propensities
+from ultr.training.labelled import PAGES, loaded
+from ultr.training.labels import label_reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +45,14 @@ class IPS(WeightedClicks):
             LogError: the label, the propensity's column or item features are missing, or every label is 0.
             PropensityError: a propensity is outside (0, 1].
         """
-        log = gather(source)
-        labels = labels_of(log, self.label, "IPS")
-        propensity = propensities(log, self.propensity, self.training.usable_device(), seed=seed)
-        ranker = self.fit_weighted(log, self.weighted(log, labels, propensity), labels, seed)
-        return with_propensity(ranker, by_position(log, propensity))
+        device = self.training.usable_device()
+        source = loaded(source, self.training)
+        model = as_propensity(estimated(source, self.propensity, seed=seed))
+        labels = label_reader(source, self.label, "IPS")
+
+        def observed(log: ClickLog) -> ClickLog:
+            return log.with_columns(**{LABEL: labels(log), OBSERVED: propensities(log, model, device)})
+
+        read = columns_read(model)
+        pages = mapped(projected(source, None if read is None else (*PAGES, self.label, *read)), observed)
+        return with_propensity(self.fit_observed(pages, seed), mean_by_position(pages, OBSERVED))

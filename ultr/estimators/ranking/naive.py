@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from ultr.data.source import LogSource, gather
-from ultr.models.fitting import TARGET, fit_ranker
+from ultr.data.source import LogSource, mapped, projected
+from ultr.models.fitting import fit_ranker, with_labels
 from ultr.models.linear import Linear
 from ultr.models.network import Model
 from ultr.models.ranker import NeuralRanker
 from ultr.training.batch import Batch
-from ultr.training.labels import labels_of
+from ultr.training.labelled import PAGES, TARGET, loaded
+from ultr.training.labels import label_reader
 from ultr.training.losses import Loss, reads_empty_pages, resolve_loss
 from ultr.training.settings import Training
 
@@ -42,14 +43,14 @@ class Naive:
         Raises:
             LogError: the label or item features are missing, or every label is 0.
         """
-        log, loss = gather(source), resolve_loss(self.loss)
+        loss, source = resolve_loss(self.loss), projected(loaded(source, self.training), (*PAGES, self.label))
+        labels = label_reader(source, self.label, "Naive")
 
         def objective(scores: Tensor, batch: Batch) -> Tensor:
             return loss(scores, batch.column(TARGET), batch.mask)
 
         return fit_ranker(
-            log,
-            labels_of(log, self.label, "Naive"),
+            mapped(source, lambda log: with_labels(log, labels(log))),
             objective,
             by="Naive",
             model=self.model,

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from ultr.data.source import LogSource, gather
 from ultr.errors import LogError
-from ultr.models.fitting import TARGET, fit_ranker
+from ultr.models.fitting import fit_ranker, with_labels
 from ultr.models.linear import Linear
 from ultr.models.network import Model
 from ultr.models.ranker import NeuralRanker
 from ultr.training.batch import Batch
+from ultr.training.labelled import TARGET
 from ultr.training.labels import gains_of, labels_of
 from ultr.training.losses import Loss, reads_empty_pages, resolve_loss
 from ultr.training.settings import Training
@@ -52,8 +53,7 @@ class Oracle:
             return loss(scores, batch.column(TARGET), batch.mask)
 
         return fit_ranker(
-            log,
-            target,
+            with_labels(log, target),
             objective,
             by="Oracle",
             model=self.model,

@@ -13,12 +13,13 @@ from ultr.data.checks import refuse, rows_are, within
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError, LogError
-from ultr.models.fitting import TARGET, fit_ranker, with_propensity
+from ultr.models.fitting import fit_ranker, with_labels, with_propensity
 from ultr.models.linear import Linear
 from ultr.models.network import Model
 from ultr.models.pair_ratios import PairRatios
 from ultr.models.ranker import NeuralRanker
 from ultr.training.batch import Batch
+from ultr.training.labelled import TARGET
 from ultr.training.labels import labels_of
 from ultr.training.pairs import other_rows
 from ultr.training.settings import Training
@@ -95,8 +96,7 @@ class PairDebias:
             return _pair_losses(scores + ratios(batch)[0].log(), batch).sum((-1, -2))
 
         ranker = fit_ranker(
-            log,
-            labels,
+            with_labels(log, labels),
             objective,
             by="PairDebias",
             model=self.model,

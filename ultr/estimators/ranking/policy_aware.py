@@ -9,7 +9,7 @@ import numpy as np
 from ultr.data.checks import refuse, rows_are
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError
-from ultr.models.fitting import with_propensity
+from ultr.models.fitting import with_labels, with_propensity
 from ultr.models.ranker import NeuralRanker
 from ultr.models.weighted_clicks import WeightedClicks
 from ultr.propensity.affine import AffineModel, affine_of
@@ -75,5 +75,5 @@ class PolicyAware(WeightedClicks):
             off = ~(np.abs(values - rho[found.documents.of_row]) <= 1e-6 * values) | ~((values > 0) & (values <= 1))
             refuse(off, f"{self.exposure} must be one value in (0, 1] for each document of a query", "", rows_are(log.offsets), values)
         target = (found.rate - found.beta) * self.weights(found.pages, found.rate, rho)
-        ranker = self.fit_weighted(found.pages, target, found.rate, seed, negative=bool(found.beta.any()))
+        ranker = self.fit_weighted(with_labels(found.pages, target, found.rate), seed, negative=bool(found.beta.any()))
         return with_propensity(ranker, by_position(log, clicks.examination))

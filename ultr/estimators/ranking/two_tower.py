@@ -18,7 +18,7 @@ from ultr.data.source import LogSource, gather
 from ultr.diagnostics import identifiability
 from ultr.errors import ConfigError, IdentifiabilityWarning
 from ultr.models.examination import counted_log, head_curve, head_logits, per_page
-from ultr.models.fitting import fit_ranker, with_propensity
+from ultr.models.fitting import fit_ranker, with_labels, with_propensity
 from ultr.models.linear import Linear
 from ultr.models.network import Model
 from ultr.models.positions import PositionLogits
@@ -114,8 +114,7 @@ class TwoTower:
             return per_page(self._loss(scores, head_logits(head, batch), batch.column(CLICKS), batch.column(SHOWN)), batch)
 
         ranker = fit_ranker(
-            counted,
-            counted.columns[CLICKS],
+            with_labels(counted, counted.columns[CLICKS]),
             objective,
             by="TwoTower",
             model=self.model,
