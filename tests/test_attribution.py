@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ultr
+from ultr import ClickLog, ParquetLog
 from ultr.attribution import (
     AttributionRule,
     FirstTouch,
@@ -21,7 +22,10 @@ from ultr.attribution import (
     UShaped,
     channel_credit,
 )
+from ultr.data.source import Chunked
+from ultr.engine import Processes, Serial
 from ultr.errors import ConfigError, ContractError, LogError
+from ultr.random import generator
 
 LAW = settings(deadline=None, max_examples=30)  # of the laws that every rule or game has to obey
 BY_PLACE = [FirstTouch(), LastTouch(), Linear(), TimeDecay(), UShaped(), UShaped(first=0.1, last=0.6)]
@@ -333,3 +337,33 @@ def test_a_table_of_no_rules_is_refused():
             channel_credit(log, rules)
     with pytest.raises(LogError, match="DataFrame"):
         Linear().credit(log.to_frame())
+
+
+class _Places(LastTouch):
+    """A rule that looks at one journey at a time but does not say so."""
+
+    alone = False
+
+
+@pytest.mark.parametrize("engine", [None, Serial(), Processes(2)], ids=["none", "serial", "processes"])
+def test_channel_credit_of_a_log_on_disk_is_that_of_memory(engine, tmp_path):
+    rng = generator(4)
+    lengths = rng.integers(1, 6, 400)
+    times = np.concatenate([np.sort(rng.uniform(0, 9, n)) for n in lengths])
+    log = ClickLog(
+        np.append(0, np.cumsum(lengths)), {"item": rng.integers(0, 9, lengths.sum()), "time": times}, {"converted": rng.integers(0, 2, 400)}
+    )
+    log.write_parquet(tmp_path / "log")
+    rules = {"first": FirstTouch(), "decay": TimeDecay(2), "markov": MarkovRemoval(), "places": _Places()}
+    expected = channel_credit(log, rules)
+    for source in (Chunked(log, 7), ParquetLog.open(tmp_path / "log")):
+        table = channel_credit(source, rules, engine=engine)
+        pd.testing.assert_frame_equal(table, expected, rtol=1e-12)
+    assert expected.groupby("rule")["conversions"].sum().to_numpy() == pytest.approx(log.page_columns["converted"].sum())
+
+
+def test_engines_credit_alike_to_the_last_bit():
+    rng = generator(5)
+    log = Chunked(ClickLog(np.arange(0, 1203, 3), {"item": rng.integers(0, 9, 1200)}, {"converted": rng.integers(0, 2, 401)[:400]}), 13)
+    tables = [channel_credit(log, {"linear": Linear(), "u": UShaped()}, engine=engine) for engine in (Serial(), Processes(2))]
+    assert np.array_equal(tables[0]["conversions"], tables[1]["conversions"])

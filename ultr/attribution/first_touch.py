@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ class FirstTouch(AttributionRule):
     Source:
         Common practice; reconstructed from the definition.
     """
+
+    alone: ClassVar[bool] = True
 
     def shares(self, journeys: Journeys) -> np.ndarray:
         """Return 1 for the first touch of each journey, else 0, shape [N]."""

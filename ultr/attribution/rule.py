@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,7 +27,12 @@ class AttributionRule(ABC):
         >>> journeys = ultr.ClickLog(np.array([0, 3, 4]), {"item": np.array([0, 1, 0, 2])}, {"converted": np.array([1, 0])})
         >>> Middle().credit(journeys).tolist()
         [0.25, 0.5, 0.25, 0.0]
+
+    Args:
+        alone: True for a class whose shares of a journey depend on that journey alone, so that logs are credited piece by piece.
     """
+
+    alone: ClassVar[bool] = False
 
     @abstractmethod
     def shares(self, journeys: Journeys) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,20 +13,29 @@ from ultr.attribution.journeys import read_journeys
 from ultr.attribution.rule import AttributionRule
 from ultr.data.checks import as_numbers, refuse
 from ultr.data.log import ClickLog
+from ultr.data.source import LogSource, gather, need_source, projected
+from ultr.engine.base import Engine, need_engine
+from ultr.engine.serial import Serial
 from ultr.errors import ConfigError, ContractError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def channel_credit(journeys: ClickLog, rules: Mapping[str, AttributionRule], amount: str = "converted") -> pd.DataFrame:
+def channel_credit(
+    journeys: LogSource, rules: Mapping[str, AttributionRule], amount: str = "converted", engine: Engine | None = None
+) -> pd.DataFrame:
     """Add up the credit of every channel by every rule.
 
+    A log on disk is credited piece by piece where a rule looks at one journey at a time (first and last touch, linear, time decay,
+    U-shaped); for the others, which are fitted on all journeys, the columns that they read are loaded.
+
     Args:
-        journeys: Journeys as a rule takes them (`AttributionRule.credit`).
+        journeys: Journeys as a rule takes them (`AttributionRule.credit`), in memory or on disk.
         rules: Names and rules, e.g. {"last": LastTouch(), "markov": MarkovRemoval()}.
         amount: The page column that is divided among the touches: conversions, or what they were worth in all (revenue), 0 where nothing
             converted.
+        engine: Where pieces are credited; this process when None. Every engine gives the same bits.
 
     Returns:
         One line a rule and channel, rule by rule, channels in the order of their ids: `channel`, `rule`, the amount credited
@@ -38,6 +49,27 @@ def channel_credit(journeys: ClickLog, rules: Mapping[str, AttributionRule], amo
     """
     import pandas as pd
 
+    _check(rules, amount)
+    engine = need_engine(engine) or Serial()
+    alone = {name: rule for name, rule in rules.items() if getattr(rule, "alone", False)}
+    fitted = {name: rule for name, rule in rules.items() if name not in alone}
+    credited: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    if alone:
+        found = engine.run(partial(_credited, alone, amount), need_source(journeys), shards=1 if isinstance(journeys, ClickLog) else None)
+        credited |= {name: (found.channels, found.amounts[i]) for i, name in enumerate(alone)}
+    if fitted:
+        found = _credited(fitted, amount, gather(projected(journeys, ("item", "time", "count", "converted", amount))))
+        credited |= {name: (found.channels, found.amounts[i]) for i, name in enumerate(fitted)}
+    column, tables = "conversions" if amount == "converted" else amount, []
+    for name in rules:
+        channels, amounts = credited[name]
+        total = amounts.sum()
+        share = amounts / total if total else np.full(len(amounts), np.nan)
+        tables.append(pd.DataFrame({"channel": channels, "rule": name, column: amounts, "share": share}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _check(rules: Mapping[str, AttributionRule], amount: str) -> None:
     if not isinstance(rules, Mapping):
         raise ConfigError(f"channel_credit: rules must be a mapping of names to rules, e.g. {{'last': LastTouch()}}, not {rules!r}.")
     wrong = [name for name, rule in rules.items() if isinstance(rule, type) or not callable(getattr(rule, "credit", None))]
@@ -47,18 +79,39 @@ def channel_credit(journeys: ClickLog, rules: Mapping[str, AttributionRule], amo
         )
     if amount in ("channel", "rule", "share"):
         raise ConfigError(f"channel_credit: {amount!r} is a column of the table: call the amount something else.")
+
+
+@dataclass(frozen=True, eq=False)
+class _Credited:
+    """Amounts credited to the channels of a piece of a log.
+
+    Args:
+        channels: Their ids, rising, shape [K].
+        amounts: By rule and channel, shape [R, K].
+    """
+
+    channels: np.ndarray
+    amounts: np.ndarray
+
+    def __add__(self, other: _Credited) -> _Credited:
+        channels = np.unique(np.concatenate([self.channels, other.channels]))
+        amounts = np.zeros((len(self.amounts), len(channels)))
+        for part in (self, other):
+            amounts[:, np.searchsorted(channels, part.channels)] += part.amounts
+        return _Credited(channels, amounts)
+
+
+def _credited(rules: Mapping[str, AttributionRule], amount: str, journeys: ClickLog) -> _Credited:
+    """Credit the journeys of a piece of a log."""
     paths = read_journeys(journeys, by="channel_credit")
     amounts = as_numbers(amount, journeys.page_column(amount, by="channel_credit"), "journey {}".format)
     refuse(~np.isfinite(amounts), f"{amount} must be finite", "Fill it.", "journey {}".format, amounts)
     stray = (amounts != 0) & (paths.converted == 0)
     refuse(stray, f"{amount} must be 0 where nothing converted", "No touch gets it.", "journey {}".format, amounts)
-    name, tables = "conversions" if amount == "converted" else amount, []
-    for rule_name, rule in rules.items():
+    out = np.zeros((len(rules), len(paths.channels)))
+    for i, (name, rule) in enumerate(rules.items()):
         credit = np.asarray(rule.credit(journeys))
         if credit.shape != (journeys.n_rows,):
-            raise ContractError(f"The rule {rule_name!r} must give one number a touch, shape ({journeys.n_rows},), not {credit.shape}.")
-        credited = np.bincount(paths.channel, credit * paths.per_touch(amounts), len(paths.channels))
-        total = credited.sum()
-        share = credited / total if total else np.full(len(credited), np.nan)
-        tables.append(pd.DataFrame({"channel": paths.channels, "rule": rule_name, name: credited, "share": share}))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["channel", "rule", name, "share"])
+            raise ContractError(f"The rule {name!r} must give one number a touch, shape ({journeys.n_rows},), not {credit.shape}.")
+        out[i] = np.bincount(paths.channel, credit * paths.per_touch(amounts), len(paths.channels))
+    return _Credited(paths.channels, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,6 +29,8 @@ class TimeDecay(AttributionRule):
     Source:
         Common practice; reconstructed from the definition, with the half-life of 7 days that analytics tools have.
     """
+
+    alone: ClassVar[bool] = True
 
     half_life: float = 7.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -29,6 +30,8 @@ class UShaped(AttributionRule):
     Source:
         Common practice ("position-based"), with the shares .4, .4 and .2 that analytics tools have; reconstructed from the definition.
     """
+
+    alone: ClassVar[bool] = True
 
     first: float = 0.4
     last: float = 0.4

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ultr.click_models.base import ClickModel
 from ultr.click_models.learning import Expected, Learner, Prior, Rows, State, log_sum
+from ultr.click_models.tails import Tails, TailStore
+from ultr.engine.serial import Serial
 
 if TYPE_CHECKING:
     from ultr.click_models.chain import ChainLaw
-
-_CELLS = 1 << 16  # cells gone through at a time: they stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,20 +46,15 @@ class ChainCounts:
 
 
 @dataclass(frozen=True, eq=False)
-class Tails:
-    """The rows below the last click, or all rows, of B pages with t of them each.
+class _Swept:
+    """What tails add to the counts, and their log-likelihood."""
 
-    Args:
-        rate: Number of each row's attraction, shape [t, B].
-        last: Number of the attraction of the row clicked last, -1 where none was, shape [B].
-        position: Position of that row, shape [B].
-        weight: How much each page counts, shape [B]; once when None.
-    """
-
-    rate: np.ndarray
-    last: np.ndarray
-    position: np.ndarray
-    weight: np.ndarray | None
+    examined: np.ndarray
+    went_on: np.ndarray
+    went_on_at: np.ndarray
+    asked_after_skip: float
+    went_on_after_skip: float
+    log_likelihood: float
 
 
 @dataclass(eq=False)
@@ -88,7 +84,7 @@ class ChainLearner(Learner):
         self._law = law
         self._clicks, self._examined, self._asked, self._went_on, self._asked_at, self._went_on_at = (_Sums() for _ in range(6))
         self._skips_passed, self._positions = 0.0, 0
-        self._pieces: dict[int, list[Tails]] = {}
+        self._tails = TailStore()
 
     def add(self, rows: Rows) -> None:
         """Count the known part of each page, and keep the rest."""
@@ -129,7 +125,12 @@ class ChainLearner(Learner):
                     np.where(clicked, rows.position.take(np.maximum(at, 0)), 0),
                     None if rows.weight is None else rows.weight[pages],
                 )
-                self._pieces.setdefault(t, []).append(tails)
+                self._tails.add(tails, self._away)
+
+    @property
+    def _away(self) -> bool:
+        """Whether tails go to files, since another process goes through them."""
+        return not isinstance(self.engine, Serial)
 
     def start(self, law: ClickModel | None, prior: Prior, n_rates: int) -> State:
         """Start from what is known, as if users stopped after their last click."""
@@ -143,8 +144,7 @@ class ChainLearner(Learner):
             asked_after_skip=self._skips_passed,
             went_on_after_skip=self._skips_passed,
         )
-        self._blocks = list(_blocks(self._pieces, max(_CELLS, n_rates)))
-        self._pieces = {}
+        self._tails.close(self._away)
         return self._law._counted(law, self._known, prior)
 
     def expect(self, state: State) -> Expected:
@@ -163,16 +163,13 @@ class ChainLearner(Learner):
         examined, went_on, went_on_at = known.examined.copy(), known.went_on.copy(), known.went_on_at.copy()
         asked_after_skip = went_on_after_skip = self._skips_passed
         likelihood = 0.0
-        for tails in self._blocks:
-            seen, chance = expected_tails(tails, state)
-            weighted = seen if tails.weight is None else seen * tails.weight
-            examined += np.bincount(tails.rate.reshape(-1), weighted.reshape(-1), n)
-            clicked = tails.last >= 0
-            went_on += np.bincount(tails.last[clicked], weighted[0, clicked], n)
-            went_on_at += np.bincount(tails.position[clicked], weighted[0, clicked], len(went_on_at))
-            asked_after_skip += float(weighted[:-1].sum())
-            went_on_after_skip += float(weighted[1:].sum())
-            likelihood += float(chance.sum() if tails.weight is None else chance @ tails.weight)
+        for swept in self._tails.map(partial(_sweep, state, len(went_on_at)), n, self.engine):
+            examined += swept.examined
+            went_on += swept.went_on
+            went_on_at += swept.went_on_at
+            asked_after_skip += swept.asked_after_skip
+            went_on_after_skip += swept.went_on_after_skip
+            likelihood += swept.log_likelihood
         counts = replace(
             known,
             examined=examined,
@@ -182,6 +179,24 @@ class ChainLearner(Learner):
             went_on_after_skip=went_on_after_skip,
         )
         return counts, likelihood
+
+
+def _sweep(state: State, n_positions: int, blocks: Iterable[Tails]) -> _Swept:
+    """Expect what users saw in some tails."""
+    n = len(state.attraction)
+    examined, went_on, went_on_at = np.zeros(n), np.zeros(n), np.zeros(n_positions)
+    asked_after_skip = went_on_after_skip = likelihood = 0.0
+    for tails in blocks:
+        seen, chance = expected_tails(tails, state)
+        weighted = seen if tails.weight is None else seen * tails.weight
+        examined += np.bincount(tails.rate.reshape(-1), weighted.reshape(-1), n)
+        clicked = tails.last >= 0
+        went_on += np.bincount(tails.last[clicked], weighted[0, clicked], n)
+        went_on_at += np.bincount(tails.position[clicked], weighted[0, clicked], n_positions)
+        asked_after_skip += float(weighted[:-1].sum())
+        went_on_after_skip += float(weighted[1:].sum())
+        likelihood += float(chance.sum() if tails.weight is None else chance @ tails.weight)
+    return _Swept(examined, went_on, went_on_at, asked_after_skip, went_on_after_skip, likelihood)
 
 
 def _rows_upto(rows: Rows, last: np.ndarray) -> np.ndarray:
@@ -225,15 +240,3 @@ def expected_tails(tails: Tails, state: State) -> tuple[np.ndarray, np.ndarray]:
         np.multiply(seen[j - 1], goes_on[j - 1], out=seen[j])
     with np.errstate(divide="ignore"):
         return seen, np.log(total)
-
-
-def _blocks(pieces: dict[int, list[Tails]], cells: int) -> Iterator[Tails]:
-    """Join tails of one length and cut them into blocks of about `cells` cells."""
-    for t, parts in sorted(pieces.items()):
-        rate, last, position = (np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in ("rate", "last", "position"))
-        weights = [part.weight for part in parts if part.weight is not None]
-        weight = np.concatenate(weights) if weights else None
-        step = max(1, cells // t)
-        for at in range(0, len(last), step):
-            some = slice(at, at + step)
-            yield Tails(np.ascontiguousarray(rate[:, some]), last[some], position[some], None if weight is None else weight[some])

@@ -14,6 +14,8 @@ import numpy as np
 from ultr.data.checks import check_clicks, refuse, rows_are
 from ultr.data.log import ClickLog
 from ultr.data.padded import slots
+from ultr.engine.base import Engine
+from ultr.engine.serial import Serial
 from ultr.errors import LogError
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class Learner(ABC):
     """What a log says to one law, in a form that costs little to go through again and again."""
 
     linear: ClassVar[bool] = False  # summed clicks say all, so pages that stand for several are welcome
+    engine: Engine = Serial()  # what goes through the log at every step, where that takes long
 
     @abstractmethod
     def add(self, rows: Rows) -> None:
