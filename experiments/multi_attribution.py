@@ -5,9 +5,10 @@ is that of how an ad closes and how it assists. "base" learns the last touch alo
 weights 1, soft labels, all networks scaled to about 12,000 parameters. "permuted" is MoAE with auxiliary credits shuffled over touches.
 Differences to base and to NATAL are paired by seed; intervals are Student's t over seeds, each with a world of its own.
 
-    python experiments/multi_attribution.py [--write] [--seeds 10] [--first-seed 900]
+    python experiments/multi_attribution.py [--write] [--seeds 10] [--first-seed 1100]
 
-Settings (400 steps of 1,024 touches, learning rate .005, weight decay 1e-5, early stopping on the main loss) were chosen on worlds 0 to 2.
+Settings (300 steps of 1,024 touches, learning rate .002 falling to 0, weight decay 1e-5, no early stopping: the held-out loss of so few
+conversions is so uneven that it now and then keeps the weights of the first steps) were chosen on worlds 0 to 9.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ultr.random import generator
 
 RESULT = Path(__file__).parent / "results" / "multi_attribution.json"
 FIELDS = Fields(categorical={"ad": "vocabulary", "segment": "vocabulary"}, embedding={"ad": 8, "segment": 4})
-TRAINING = ultr.Training(steps=400, batch_pages=1024, learning_rate=0.005, weight_decay=1e-5, validation=0.1, check_every=20)
+TRAINING = ultr.Training(steps=300, batch_pages=1024, learning_rate=0.002, weight_decay=1e-5, validation=0.0)
 PARAMETERS, TRAINED, JUDGED = 12_000, 3_000, 5_000
 AUXILIARY = {"last": ("first", "linear", "counterfactual"), "first": ("last", "linear", "counterfactual")}
 NETWORKS = {"SharedBottom": SharedBottom, "MMoE": MMoE, "PLE": PLE, "HoME": HoME, "NATAL": NATAL, "MoAE": MoAE}
@@ -71,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help=f"write {RESULT.name} in experiments/results")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first-seed", type=int, default=900)
+    parser.add_argument("--first-seed", type=int, default=1100)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)

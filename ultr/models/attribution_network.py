@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ultr.models.field_network import FieldTables
 
 _SQUEEZE = 4  # by which the gate of an expert is narrower than its fields
+_SPREAD, _BIAS = 0.2, 0.1  # of embeddings, and of hidden units: with less of both, half of all units are silent on every row and stay so
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class AttributionNetwork(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        self.embedding = FieldTables(shape.sizes, shape.lengths)
+        self.embedding = FieldTables(shape.sizes, shape.lengths, spread=_SPREAD)
         last = shape.tower[-1] if shape.tower else shape.expert
         self.heads = nn.ModuleList(nn.Linear(last, outputs) for outputs in shape.heads)
 
@@ -105,7 +106,7 @@ class Experts(nn.Module):
     def __init__(self, n: int, shape: Shape) -> None:
         super().__init__()
         n_fields, narrow = len(shape.lengths), max(1, len(shape.lengths) // _SQUEEZE)
-        self.weight, self.bias = weights(n, shape.width, shape.expert), nn.Parameter(torch.zeros(n, 1, shape.expert))
+        self.weight, self.bias = weights(n, shape.width, shape.expert), nn.Parameter(torch.full((n, 1, shape.expert), _BIAS))
         self.down, self.up = weights(1, n_fields, narrow), weights(1, narrow, n_fields)
         self.mean: Tensor
         self.lengths = shape.lengths
@@ -149,7 +150,7 @@ class Layers(nn.Module):
         super().__init__()
         widths = [width, *hidden]
         self.weight = nn.ParameterList(weights(n, a, b) for a, b in pairwise(widths))
-        self.bias = nn.ParameterList(torch.zeros(n, 1, b) for b in hidden)
+        self.bias = nn.ParameterList(torch.full((n, 1, b), _BIAS) for b in hidden)
 
     def __len__(self) -> int:
         return len(self.weight)
