@@ -12,7 +12,7 @@ from ultr.data.ranking import RankingData
 from ultr.data.source import LogSource
 from ultr.engine.base import Engine, need_engine
 from ultr.errors import ConfigError
-from ultr.evaluation.judging import Fitted, FoldedMetric, Metric, judge, per
+from ultr.evaluation.judging import Fitted, FoldedMetric, Metric, judge, per, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +29,8 @@ def evaluate(
 ) -> pd.DataFrame:
     """Apply a fitted object to a log and judge it by metrics, chunk by chunk.
 
-    Of each chunk only the metrics' values are kept: 8 bytes a page and metric. A metric of the whole log (`per = "log"`) keeps its state,
-    where it has `state` and `value` (`FoldedMetric`); for any other one the applied chunks are kept and joined, with all their columns.
+    Of each chunk only the sums of the metrics' values are kept. A metric of the whole log (`per = "log"`) keeps its state, where it has
+    `state` and `value` (`FoldedMetric`); for any other one the applied chunks are kept and joined, with all their columns.
 
     Args:
         fitted: Any object with `apply`.
@@ -50,8 +50,8 @@ def evaluate(
     """
     import pandas as pd
 
-    values = judge(fitted, as_source(source, "source"), named_metrics(metrics), need_engine(engine), progress)
-    rows = [(name, mean_defined(value), int(np.isnan(value).sum()), len(value)) for name, value in values.items()]
+    found = summarise(fitted, as_source(source, "source"), named_metrics(metrics), need_engine(engine), progress)
+    rows = [(name, summary.mean, summary.n - summary.defined, summary.n) for name, summary in found.items()]
     return pd.DataFrame(rows, columns=["metric", "mean", "undefined", "n"]).set_index("metric")
 
 

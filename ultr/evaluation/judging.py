@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, Self, TypeVar, runtime_checkable
+from typing import ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -72,6 +72,74 @@ def judge(
         ConfigError: there is nothing to apply.
         ContractError: `apply` returns no log with the same pages, or a metric returns values of a wrong shape.
     """
+    judged, order = _all_judged(fitted, source, metrics, engine, progress)
+    return {name: _whole(name, metric, judged, order) for name, metric in metrics.items()}
+
+
+def summarise(
+    fitted: Fitted, source: LogSource, metrics: Mapping[str, Metric], engine: Engine | None = None, progress: bool = False
+) -> dict[str, Summary]:
+    """Return what `judge` would give, metric by metric, summed up: the values of a piece are let go of with it."""
+    folded = {name: metric if per(metric) == "log" else _Summed(name, metric) for name, metric in metrics.items()}
+    judged, order = _all_judged(fitted, source, folded, engine, progress)
+    found = {}
+    for name, metric in folded.items():
+        state = judged.states.get(name) if isinstance(metric, _Summed) else Summary.of(_whole(name, metric, judged, order))
+        found[name] = state if isinstance(state, Summary) else Summary()
+    return found
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Values of a metric, summed up.
+
+    Args:
+        total: Sum of those that are defined, in the longest floats there are, so that its float64 does not depend on the pieces.
+        defined: How many are.
+        n: How many there are.
+    """
+
+    total: np.floating = np.longdouble(0)  # noqa: RUF009 (a number)
+    defined: int = 0
+    n: int = 0
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Summary:
+        """Sum up; NaN is undefined."""
+        defined = values[~np.isnan(values)]
+        return cls(defined.sum(dtype=np.longdouble), len(defined), len(values))
+
+    def __add__(self, other: Summary) -> Summary:
+        return Summary(self.total + other.total, self.defined + other.defined, self.n + other.n)
+
+    @property
+    def mean(self) -> float:
+        """Mean of the values that are defined; NaN where none is."""
+        return float(self.total / self.defined) if self.defined else float("nan")
+
+
+@dataclass(frozen=True)
+class _Summed:
+    """A metric of pages or sessions as one of the log."""
+
+    name: str
+    metric: Metric
+    per: ClassVar[str] = "log"
+
+    def __call__(self, log: ClickLog) -> np.ndarray:
+        return self.value(self.state(log))
+
+    def state(self, log: ClickLog) -> Summary:
+        return Summary.of(_checked(self.name, self.metric, self.metric(log), log))
+
+    def value(self, state: Summary) -> np.ndarray:
+        return np.array([state.mean])
+
+
+def _all_judged(
+    fitted: Fitted, source: LogSource, metrics: Mapping[str, Metric], engine: Engine | None, progress: bool
+) -> tuple[_Judged, np.ndarray | None]:
+    """Return what is kept of all pieces, and the order of their pages where it is not the log's."""
     if not callable(getattr(fitted, "apply", None)):
         hint = "fit it first." if hasattr(fitted, "fit") else "a propensity goes into an estimator, IPS(propensity=...)."
         raise ConfigError(f"{type(fitted).__name__} has no apply(log), so it cannot be judged: {hint}")
@@ -84,7 +152,7 @@ def judge(
     order = _order(source) if in_shards and isinstance(source, ClickLog) else None
     if judged.applied:
         judged.applied = [_rejoined(judged.applied, source, order)] if in_shards else [concat(judged.applied)]
-    return {name: _whole(name, metric, judged, order) for name, metric in metrics.items()}
+    return judged, order
 
 
 def per(metric: Metric) -> str:
