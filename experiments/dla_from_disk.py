@@ -1,9 +1,10 @@
 """Claim: DLA learns from 10^8 impressions on disk in minutes, and merging equal pages first loses nothing.
 
-A weak policy shows ten documents in one order a query, on half of the pages with two neighbours swapped: at most ten orders a query. The log
-is written to disk, then read: merged page by page and fitted ("compressed"), and fitted as it is, read anew for each epoch ("as it is"), each
-with the same seeds. nDCG@10 of all documents of 2,000 other queries, by grades. The spread is the standard deviation over the seeds of the
-fits on the log as it is: nothing else varies. Times are wall-clock, opening, reading and identifiability included, one thread a process.
+A weak policy shows ten documents in one order a query, on half of the pages with two neighbours swapped: at most ten orders a query. The
+log is written to disk, then read: merged page by page and fitted ("compressed"), and fitted as it is, read anew for each epoch ("as it
+is"), each with the same seeds. nDCG@10 of all documents of 2,000 other queries, by grades. The spread is the standard deviation over the
+seeds of the fits on the log as it is: nothing else varies. Times are wall-clock, opening, reading and identifiability included, one
+thread a process.
 
     python experiments/dla_from_disk.py [--rows 100_000_000] [--seeds 5] [--folder DIR] [--write]
 """
