@@ -3,8 +3,9 @@
     python experiments/benchmarks/moae.py [--write]
 
 20 fields with a vocabulary of 10,000 each, embeddings of 16; main view and three auxiliary ones, 2 public and 2 private experts a view,
-width 64, towers 32-16, batches of 4,096. The plain line has one `nn.Embedding` a field and a module for every expert, gate and tower layer,
-its batches as tensors already, dense gradients and Adam, as most code has; "plain, sparse" the same with sparse tables and SparseAdam.
+width 64, towers 32-16, batches of 256, 1,024 and 4,096. The plain line has one `nn.Embedding` a field and a module for every expert, gate
+and tower layer, its batches as tensors already, dense gradients and Adam, as most code has; "plain, sparse" the same with sparse tables
+and SparseAdam.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
@@ -29,7 +31,8 @@ from ultr.estimators import MoAE
 from ultr.random import generator
 
 RESULT = Path(__file__).parent.parent / "results" / "moae.json"
-FIELDS, VALUES, LENGTH, SIZE, ROWS, STEPS = 20, 10_000, 16, 4096, 1 << 17, 10
+FIELDS, VALUES, LENGTH, ROWS, STEPS = 20, 10_000, 16, 1 << 17, 10
+SIZES = (256, 1024, 4096)
 VIEWS, EXPERTS, EXPERT, TOWER = 4, 2, 64, (32, 16)
 
 
@@ -41,11 +44,11 @@ def touches() -> ultr.ClickLog:
     return ultr.ClickLog(np.arange(ROWS + 1), {"item": np.zeros(ROWS, dtype=np.int32), **columns})
 
 
-def ours(log: ultr.ClickLog, steps: int) -> float:
+def ours(log: ultr.ClickLog, steps: int, size: int) -> float:
     """CPU seconds of a fit."""
     fields = Fields(categorical={f"field {i}": VALUES for i in range(FIELDS)}, embedding=LENGTH)
     plain = {"weight_decay": 0.0, "gradient_clip": None, "validation": 0.0, "check_every": steps}
-    training = ultr.Training(steps=steps, batch_pages=SIZE, learning_rate=0.001, **plain)
+    training = ultr.Training(steps=steps, batch_pages=size, learning_rate=0.001, **plain)
     auxiliary = tuple(f"credit {v}" for v in range(1, VIEWS))
     estimator = MoAE(main="credit 0", auxiliary=auxiliary, fields=fields, experts=EXPERTS, expert=EXPERT, tower=TOWER, training=training)
     start = time.process_time()
@@ -85,7 +88,7 @@ class PlainMoAE(nn.Module):
         return [head(x)[:, 0] for head, x in zip(self.heads, h, strict=True)]
 
 
-def plain(log: ultr.ClickLog, steps: int, sparse: bool) -> float:
+def plain(log: ultr.ClickLog, steps: int, size: int, sparse: bool) -> float:
     """CPU seconds of steps of the plain network."""
     torch.manual_seed(0)
     network = PlainMoAE(sparse)
@@ -95,7 +98,7 @@ def plain(log: ultr.ClickLog, steps: int, sparse: bool) -> float:
     optimizers += [torch.optim.SparseAdam(tables, lr=0.001)] if sparse else []
     codes = torch.from_numpy(np.stack([log.columns[f"field {i}"] for i in range(FIELDS)], axis=1))
     credit = torch.from_numpy(np.stack([log.columns[f"credit {v}"] for v in range(VIEWS)], axis=1).astype(np.float32))
-    batches = [(codes[at : at + SIZE], credit[at : at + SIZE]) for at in range(0, ROWS, SIZE)]
+    batches = [(codes[at : at + size], credit[at : at + size]) for at in range(0, ROWS, size)]
     start = time.process_time()
     for step in range(steps):
         rows, label = batches[step % len(batches)]
@@ -108,6 +111,25 @@ def plain(log: ultr.ClickLog, steps: int, sparse: bool) -> float:
     return time.process_time() - start
 
 
+def measured(log: ultr.ClickLog, size: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Seconds of a step of each, and how many times the samples a second MoAE trains."""
+    lines: dict[str, Callable[[int], float]] = {
+        "MoAE": lambda n: ours(log, n, size),
+        "plain": lambda n: plain(log, n, size, False),
+        "plain, sparse": lambda n: plain(log, n, size, True),
+    }
+    for line in lines.values():
+        line(2)
+    seconds: dict[str, list[float]] = {name: [] for name in lines}
+    for _ in range(repeats):  # the difference of two fits is the steps alone, without reading the log and setting up
+        for name, line in lines.items():
+            seconds[name].append((line(2 + STEPS) - line(2)) / STEPS)
+    ratios = {name: float(np.median(np.array(values) / np.array(seconds["MoAE"]))) for name, values in seconds.items() if name != "MoAE"}
+    rates = ", ".join(f"{name} {size / float(np.median(values)):,.0f}" for name, values in seconds.items())
+    print(f"batches of {size}, samples/s: {rates}; MoAE " + ", ".join(f"{ratio:.2f}x {name}" for name, ratio in ratios.items()), flush=True)
+    return {"step_cpu_s": {n: float(np.median(v)) for n, v in seconds.items()}, "MoAE_samples_a_second_over": ratios}
+
+
 def main() -> None:
     """Print the ratios; `--write` also keeps them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -116,24 +138,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     log = touches()
-    lines = {"MoAE": lambda n: ours(log, n), "plain": lambda n: plain(log, n, False), "plain, sparse": lambda n: plain(log, n, True)}
-    for line in lines.values():
-        line(2)
-    seconds: dict[str, list[float]] = {name: [] for name in lines}
-    for _ in range(arguments.repeats):  # the difference of two fits is the steps alone, without reading the log and setting up
-        for name, line in lines.items():
-            seconds[name].append((line(2 + STEPS) - line(2)) / STEPS)
-        print({name: f"{SIZE / values[-1]:,.0f} samples/s" for name, values in seconds.items()}, flush=True)
-    ratios = {name: float(np.median(np.array(values) / np.array(seconds["MoAE"]))) for name, values in seconds.items() if name != "MoAE"}
-    print({name: f"{ratio:.2f}x" for name, ratio in ratios.items()})
+    found = {str(size): measured(log, size, arguments.repeats) for size in SIZES}
     if arguments.write:
         machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version(), "torch": torch.__version__}
-        found = {
-            "machine": machine,
-            "step_cpu_s": {n: float(np.median(v)) for n, v in seconds.items()},
-            "MoAE_samples_a_second_over": ratios,
-        }
-        RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        kept = {"machine": machine, "batch": found}
+        RESULT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
