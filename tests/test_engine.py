@@ -138,7 +138,7 @@ def test_what_cannot_be_sent_is_named():
         list(Processes(2).map(partial(dies_once, lock), [1, 2]))
     with pytest.raises(ConfigError, match=r"^b cannot be sent"):
         list(Processes(2).map(len, [[], lock], "ab"))
-    with pytest.raises(ConfigError, match=r"^A result cannot be sent"):
+    with pytest.raises(ConfigError, match=r"^The result of task \d cannot be sent"):
         list(Processes(2).map(lambda _: threading.Lock(), [1, 2]))
 
 
@@ -267,3 +267,42 @@ def test_an_engine_of_ones_own_writes_map_only():
 def test_workers_below_one_are_refused(workers):
     with pytest.raises(ConfigError, match="at least 1"):
         Processes(workers)
+
+
+class TwoPartsError(Exception):
+    """An exception that cannot be put together again from its message."""
+
+    def __init__(self, a, b):
+        super().__init__(f"{a}{b}")
+
+
+class OwnError(LogError):
+    """Bad input, with a constructor of its own."""
+
+    def __init__(self, a, b):
+        super().__init__(f"{a} and {b}")
+
+
+def raises_two_parts(task):
+    raise TwoPartsError(1, 2)
+
+
+def raises_own(task):
+    raise OwnError("left", "right")
+
+
+def test_an_error_that_cannot_be_sent_comes_in_words_at_once():
+    with pytest.raises(RuntimeError, match="TwoPartsError: 12") as caught:
+        list(Processes(2).map(raises_two_parts, [0]))
+    assert "This was task 0" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("engine", [Serial(), Processes(2)], ids=["serial", "processes"])
+def test_bad_input_with_a_constructor_of_its_own_keeps_its_words(engine):
+    with pytest.raises(Exception, match="left and right"):
+        list(engine.map(raises_own, [0]))
+
+
+def test_workers_are_a_whole_number():
+    with pytest.raises(ConfigError, match="workers must be at least 1, not '2'"):
+        Processes("2")

@@ -568,3 +568,22 @@ def test_distinct_and_roughly_count_what_they_are_given():
     np.testing.assert_array_equal(np.bincount(distinct.groups().astype(int)), np.bincount((np.unique(keys) >> np.uint64(60)).astype(int)))
     # 300,000 keys in 2^24 places: the estimate has a standard error of 52, so that 300 is passed by chance with probability 1e-8
     assert abs(float(roughly) - 300_000) < 300
+
+
+def test_ids_stay_apart_whatever_line_comes_late(tmp_path):
+    """As float64, 2^53 and 2^53 + 1 would be one id."""
+    late = ["a1,12345678901234567890123,0", "a2,12345678901234567890124,0", "a3,1e3,0"]
+    early = [f"{page},{9007199254740992 + page},0" for page in range(10_001)]
+    (tmp_path / "t.csv").write_text("page,item,position\n" + "\n".join([*early, *late]) + "\n")
+    import_table(tmp_path / "t.csv", tmp_path / "log")
+    ids = ultr.ParquetLog.open(tmp_path / "log").load().items.ids
+    assert len(set(ids)) == len(ids) == 10_004
+    assert {"9007199254740992", "9007199254740993", "12345678901234567890123", "12345678901234567890124"} <= set(ids)
+
+
+@pytest.mark.parametrize("limit", ["-1GB", "50%", "99999TB", "lots", ""])
+def test_a_memory_limit_is_an_amount_of_memory(limit, tmp_path):
+    (tmp_path / "t.csv").write_text("page,item\na,1\n")
+    with pytest.raises(ConfigError, match="memory_limit must be an amount of memory"):
+        import_table(tmp_path / "t.csv", tmp_path / "log", memory_limit=limit)
+    assert not (tmp_path / "log").exists()

@@ -18,6 +18,7 @@ from ultr.data.writer import write_log
 from ultr.engine import Processes, Serial
 from ultr.errors import ConfigError, ContractError
 from ultr.evaluation.judging import _judge_shard, judge
+from ultr.evaluation.panel import _queries
 from ultr.metrics import NDCG, NUM
 
 DATA = graded_set(queries=40)
@@ -153,3 +154,24 @@ def test_the_items_stay_behind_when_rows_go_back_to_the_process_that_asked():
     judged = _judge_shard(RANKER, {"mean": MeanGrade()}, log)
     assert len(judged.applied[0]) == 40
     assert len(pickle.dumps(judged)) < 20_000
+
+
+def test_a_panel_reads_the_queries_of_a_test_log_and_nothing_else(tmp_path, monkeypatch):
+    write_log(log_with(None), tmp_path / "log", pages_per_group=6)
+    read, chunks = [], ParquetLog.chunks
+
+    def noted(self):
+        read.append(self.column_names)
+        return chunks(self)
+
+    monkeypatch.setattr(ParquetLog, "chunks", noted)
+    queries = _queries(ParquetLog.open(tmp_path / "log"))
+    assert queries.tolist() == DATA.as_log().page_columns["query"].tolist()
+    assert read == [("item", "query")]
+
+
+@pytest.mark.parametrize("source", ["memory", "pieces"])
+def test_a_panel_of_a_log_without_queries_has_none(source):
+    log = log_with(None)
+    log = ClickLog(log.offsets, log.columns, {}, log.items)
+    assert _queries(log if source == "memory" else Chunked(log, 3)) is None

@@ -11,6 +11,10 @@ import pandas as pd
 import pytest
 import rank_script
 
+from ultr import ParquetLog
+from ultr.data.source import gather, mapped
+from ultr.training import labelled
+
 NAMES = list(rank_script.ESTIMATORS)
 
 
@@ -62,6 +66,21 @@ def test_the_same_queries_are_held_out_and_pages_are_shared_out(found):
     assert min(one["mine"][0] for one in pair) > rank_script.PAGES // 3
 
 
+def test_a_log_of_one_row_group_is_shared_out_page_by_page(monkeypatch, tmp_path):
+    log = rank_script.make_log()
+    log.write_parquet(tmp_path / "log")
+    source = ParquetLog.open(tmp_path / "log")
+    assert len(source.groups) == 1
+    monkeypatch.setattr(labelled.ranks, "world", lambda: 3)
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr(labelled.ranks, "rank", lambda rank=rank: rank)
+        shares.append(gather(labelled._share(mapped(source, lambda log: log))))
+    assert [len(share) for share in shares] == [400, 400, 400]
+    items = np.concatenate([share.columns["item"] for share in shares])
+    assert np.array_equal(np.sort(items), np.sort(log.columns["item"]))
+
+
 # The command
 
 
@@ -93,6 +112,7 @@ def test_the_command_fits_in_two_processes_and_writes_once(folder):
     [
         (NAIVE, ["--nproc", "0"], "--nproc must be at least 1"),
         ('[estimator]\ntype = "ultr.estimators:UnbiasedLambdaMART"', ["--nproc", "2"], "trains in one process"),
+        (NAIVE, ["--nproc", "100000"], "more than four processes a processor"),
         (NAIVE.replace("steps", "stepps"), ["--nproc", "2"], "no setting 'stepps'"),
     ],
 )

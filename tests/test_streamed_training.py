@@ -154,8 +154,9 @@ def test_a_streamed_log_without_a_label_is_refused(on_disk):
     nothing = mapped(on_disk, lambda log: log.with_columns(click=np.zeros(log.n_rows, np.int8)))
     with pytest.raises(LogError, match="no training page has a positive label"):
         Naive(training=STREAMED).fit(nothing)
-    with pytest.raises(LogError, match="purchase"):
-        Naive(training=STREAMED, label="purchase").fit(on_disk)
+    for estimator in (Naive(training=STREAMED, label="clik"), IPS(training=STREAMED, label="clik"), DLA(training=STREAMED, label="clik")):
+        with pytest.raises(LogError, match=r"lacks.*Did you mean 'click'|needs the column 'clik'.*click"):
+            estimator.fit(on_disk)
 
 
 def test_shuffle_rows_must_be_a_number_of_rows():

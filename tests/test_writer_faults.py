@@ -205,8 +205,23 @@ def test_a_full_disk_leaves_the_old_log_and_finished_shards():
     assert queries() == [5]
     said = end(start(f"limit(600_000)\nshards({big}, overwrite=True)"), 2)
     assert "pages-00002.parquet cannot be written" in said
-    assert "Finished shards are kept" in said
+    assert "Finished shards, if there are any, are kept" in said
     assert queries() == [5]
     assert end(start("print(shards(shard, overwrite=True))")).strip() == "2"
     assert names() == ["log"]
     assert queries() == [0, 1, 2, 3]
+
+
+def test_a_log_moved_aside_by_a_killed_writer_is_put_back():
+    """Killed between the two renamings of an overwrite: the next writer on that path first puts the old log back."""
+    end(start("write_log(shard(5), 'logs/log')"))
+    die = "rename = Path.rename\n\ndef once(self, to):\n    rename(self, to)\n    os._exit(9)\n\nPath.rename = once\n"
+    killed = start(f"import os\n{die}write_log(shard(6), 'logs/log', overwrite=True)")
+    assert killed.wait(timeout=60) == 9
+    assert not Path("logs/log").exists()
+    said = end(start("write_log(shard(7), 'logs/log')"), 2)
+    assert "holds a log already" in said
+    assert queries() == [5]
+    end(start("write_log(shard(8), 'logs/log', overwrite=True)"))
+    assert queries() == [8]
+    assert names() == ["log"]

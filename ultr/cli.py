@@ -119,7 +119,7 @@ def _parser() -> _Parser:
     command.add_argument("--workers", type=int, metavar="N", help="number of processes, in place of [run] workers")
 
     command = add("fit", _fit, "fit one estimator; write the ranker, its propensity and its learning curves", config=True)
-    command.add_argument("--nproc", type=int, default=1, metavar="N", help="train in N processes, each on its share of the log")
+    command.add_argument("--nproc", type=int, default=1, metavar="N", help="train in N processes, each on its share of the pages")
 
     command = add("score", _score, "write a fitted ranker's scores of a log")
     command.add_argument("model", type=Path, metavar="MODEL", help="folder of a model, or of `ultr fit`")
@@ -173,6 +173,8 @@ def _simulate(arguments: argparse.Namespace) -> str:
 def _fit(arguments: argparse.Namespace) -> str | int:
     if arguments.nproc < 1:
         raise ConfigError(f"--nproc must be at least 1, not {arguments.nproc}.")
+    if arguments.nproc > (most := 4 * (os.cpu_count() or 1)):
+        raise ConfigError(f"--nproc {arguments.nproc} is more than four processes a processor, {most} here.")
     if arguments.nproc > 1:
         from ultr.commands.launch import launch
 

@@ -29,6 +29,7 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def _check(target: Path, overwrite: bool) -> None:
+    _restore(target)
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not is_log(target):
@@ -75,6 +76,13 @@ def put_in_place(folder: Path, target: Path, overwrite: bool) -> None:
     sync(target.parent)
     for path in old:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _restore(target: Path) -> None:
+    """Put an old log back that a writer had moved aside when it was killed; the caller is alone in the folder."""
+    old = [] if target.exists() else [path for path in _hidden_folders(target, "old") if is_log(path)]
+    if old:
+        max(old, key=lambda path: path.stat().st_mtime_ns).rename(target)
 
 
 def _exchange(folder: Path, target: Path) -> None:

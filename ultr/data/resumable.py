@@ -129,8 +129,8 @@ def _other_identity(work: Path, before: dict[str, object], now: dict[str, object
     odd = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     what = ", ".join(f"{name} ({before.get(name)!r}, now {now.get(name)!r})" for name in odd)
     return (
-        f"{work} holds an unfinished log that was begun with other settings: {what}. Finish it with those, discard it with overwrite=True,"
-        " or choose another path."
+        f"{work} holds an unfinished log that was begun with other settings: {what}. Finish it with those, discard it"
+        " (overwrite=True, --overwrite), or choose another path."
     )
 
 

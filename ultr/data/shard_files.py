@@ -23,7 +23,7 @@ from ultr.data.source import LogSource
 from ultr.data.stored_items import digest_of
 from ultr.errors import FileError, LogError
 
-KEPT = "Finished shards are kept: the same call goes on from there."
+KEPT = "Finished shards, if there are any, are kept: the same call goes on from there."
 
 
 class Entry(TypedDict):

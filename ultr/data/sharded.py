@@ -9,8 +9,6 @@ from typing import Protocol, Self, TypeVar
 from ultr.data.source import LogSource, need_source
 from ultr.errors import ConfigError
 
-_SHARDS = 16  # belongs to the result, not to the engine: the same for any number of workers
-
 
 class Growing(Protocol):
     """A state that takes in another one."""
@@ -24,8 +22,8 @@ S = TypeVar("S", bound=Growing)
 class MapsShards(Protocol):
     """What is needed of an `ultr.engine.Engine`, which lives a floor above."""
 
-    def map_shards(self, function: Callable[[LogSource], S], source: LogSource, shards: int) -> Iterator[tuple[int, S]]:
-        """Apply a function to every shard of a log; pairs (number, result) come in any order."""
+    def map_shards(self, function: Callable[[LogSource], S], source: LogSource) -> Iterator[tuple[int, S]]:
+        """Apply a function to every shard of a log; pairs (number, result) come in any order. How many shards belongs to the log alone."""
 
 
 def over_shards(count: Callable[[LogSource], S], source: LogSource, engine: MapsShards | None) -> S:
@@ -41,6 +39,7 @@ def over_shards(count: Callable[[LogSource], S], source: LogSource, engine: Maps
 
     Raises:
         ConfigError: the engine is none.
+        UltrError: a shard fails; the message names its files.
     """
     if engine is None:
         return count(need_source(source))
@@ -49,7 +48,7 @@ def over_shards(count: Callable[[LogSource], S], source: LogSource, engine: Maps
     waiting: dict[int, S] = {}
     total: S | None = None
     added = 0
-    for i, state in engine.map_shards(count, need_source(source), _SHARDS):
+    for i, state in engine.map_shards(count, need_source(source)):
         waiting[i] = state
         del state  # else the state of a large shard would stay for the time of the next one
         while added in waiting:

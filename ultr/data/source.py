@@ -88,10 +88,16 @@ def resident(source: LogSource, most_rows: int) -> ClickLog | None:
     return concat(chunks)
 
 
-def projected(source: LogSource, columns: Sequence[str] | None) -> LogSource:
-    """Return a source that reads no more than these columns, as far as it can leave others out; all of them when None."""
+def projected(source: LogSource, columns: Sequence[str] | None, required: Sequence[str] = ()) -> LogSource:
+    """Return a source that reads no more than these columns, as far as it can leave others out; all of them when None.
+
+    Where a required one is missing the source comes back as it is, so that the error can say what there is.
+    """
     if columns is None or isinstance(source, ClickLog) or not isinstance(source, Projectable):
         return source
+    if not set(required) <= set(source.column_names):
+        return source
+    columns = (*columns, *required)
     return source.project([name for name in source.column_names if name in columns])
 
 

@@ -23,6 +23,7 @@ _SAMPLE = 10_000  # lines whose types are taken for those of the whole file, unt
 _BATCH = 1 << 16  # lines a batch of a Parquet file
 _BLOCK = 1 << 22  # bytes a batch of a text file
 _WIDER = {"int64": "uint64", "uint64": "float64"}  # what a column of text becomes where a line does not fit; else strings
+_IDS = ("page", "item", "query", "session", "user")  # never become float64, which has the same number for different ids
 MISSING = (  # what pandas takes for a missing value
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN"),
     *("None", "n/a", "nan", "null"),
@@ -167,8 +168,11 @@ def feed(file: Path, columns: Sequence[Column]) -> Feed:
 
 def widened(columns: Sequence[Column], i: int) -> list[Column]:
     """Return the columns of a text file after a line that column i did not fit."""
+    source = columns[i].source
     wider = _WIDER.get(str(columns[i].dtype), "object")
-    return [replace(column, dtype=np.dtype(wider)) if column.source == columns[i].source else column for column in columns]
+    if wider == "float64" and any(column.name in _IDS for column in columns if column.source == source):
+        wider = "object"
+    return [replace(column, dtype=np.dtype(wider)) if column.source == source else column for column in columns]
 
 
 def _arranged(batch: pa.RecordBatch, places: Sequence[int], schema: pa.Schema) -> pa.RecordBatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from ultr.data.writer import write_log
 from ultr.errors import ConfigError, FileError, LogError
 
 MEMORY_LIMIT = "800MB"
+_MEMORY = re.compile(r"\d{1,4}(\.\d+)? ?[KMGT]i?B", re.IGNORECASE)
 _THREADS = 4  # more need more memory each
 _LONG = 1 << 26  # bytes of files that take long enough for a progress bar
 
@@ -63,11 +65,12 @@ def import_table(
         ConfigError: `memory_limit` is no amount of memory, or too small.
 
     Differs:
-        From `read_table`: pages of a session are brought together, in order of the sessions' first lines, since a log on disk needs them
-        so. A line of text with fewer fields than the header is refused and not filled up. Decimal numbers are rounded to the nearest
-        float64, where pandas may miss it in the last digit. In a text column, whole numbers beyond 64 bits become float64. Columns that
-        no log on disk can hold (dates without a time, decimals, lists) are refused by name. The bad line that
-        a refusal quotes is the first of the file, not of the sorted log.
+        From `read_table`: pages of a session are brought together, in order of the sessions' first lines, since a log on disk needs
+        them so. A line of text with fewer fields than the header is refused and not filled up. Decimal numbers are rounded to the
+        nearest float64, where pandas may miss it in the last digit. The types of text are those of the first 10,000 lines, until a
+        line does not fit: then whole numbers become float64, but ids (page, item, query, session, user) become strings as they are
+        spelled, so that no two are one. Columns that no log on disk can hold (dates without a time, decimals, lists) are refused by
+        name. The bad line that a refusal quotes is the first of the file, not of the sorted log.
     """
     target = Path(out).resolve()
     check_target(target, overwrite)
@@ -118,6 +121,8 @@ class _Table:
 def _connect(folder: Path, memory_limit: str) -> duckdb.DuckDBPyConnection:
     """Open a database in a folder, where what does not fit into memory goes too."""
     threads, spilled = min(_THREADS, os.cpu_count() or 1), str(folder / "spilled")
+    if not _MEMORY.fullmatch(memory_limit):
+        raise ConfigError(f'memory_limit must be an amount of memory such as "1GB", not {memory_limit!r}.')
     try:
         return duckdb.connect(
             str(folder / "table.duckdb"), config={"memory_limit": memory_limit, "threads": threads, "temp_directory": spilled}

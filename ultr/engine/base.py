@@ -125,7 +125,12 @@ def run_named(function: Callable[[Task], Result], name: str, task: Task) -> Resu
     try:
         return function(task)
     except UltrError as error:
-        raise type(error)(f"{name}: {error}") from error
+        try:
+            named = type(error)(f"{name}: {error}")
+        except TypeError:  # a class of the user's with another constructor
+            error.add_note(f"This was {name}.")
+            raise error from None
+        raise named from error
     except Exception as error:
         error.add_note(f"This was {name}.")
         raise

@@ -6,6 +6,7 @@ import os
 import pickle
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -37,7 +38,7 @@ class Processes(Engine):
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
+        if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
             raise ConfigError(f"workers must be at least 1, not {self.workers!r}; None takes as many as there are processors.")
 
     def map(
@@ -61,7 +62,7 @@ class Processes(Engine):
                 if lost:
                     raise gave_up(labels[lost[0]], _DEATHS) from error
             except (pickle.PicklingError, TypeError, AttributeError) as error:
-                if hasattr(error, "__notes__"):  # the task itself raised it
+                if hasattr(error, "__notes__"):  # the task itself raised it, or its result
                     raise
                 raise _explained(error, function, tasks, labels) from error
 
@@ -90,12 +91,46 @@ class Processes(Engine):
                 n_jobs=max(2, workers), return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs + 1", mmap_mode="c"
             )
         for some in [[i] for i in numbers] if alone or workers == 1 else [numbers]:
-            yield from parallel(calls(some))
+            for i, result in parallel(calls(some)):
+                yield i, _read(result, labels[i])  # type: ignore[misc]  # what the function returned
 
 
-def _numbered(function: Callable[[Task], Result], i: int, name: str, task: Task) -> tuple[int, Result]:
+def _numbered(function: Callable[[Task], Result], i: int, name: str, task: Task) -> tuple[int, bytes]:
+    """Run a task in a worker. What comes back, a result or an error, can be read by the process that waits for it."""
+    from joblib.externals.loky.backend.reduction import dumps
+
     _end_with_parent()
-    return i, run_named(function, name, task)
+    try:
+        result = run_named(function, name, task)
+    except Exception as error:
+        if not _sendable(error):
+            words = RuntimeError(f"{type(error).__name__}: {error}")
+            words.add_note(f"This was {name}, whose error cannot be sent as it is. In the worker:\n{traceback.format_exc()}")
+            raise words from None
+        raise
+    try:
+        return i, dumps(result)
+    except Exception as error:  # whatever an object's own pickling raises
+        raise unsendable(f"The result of {name}", error) from None
+
+
+def _sendable(error: Exception) -> bool:
+    """Tell whether another process could read an error."""
+    from joblib.externals.loky.backend.reduction import dumps
+
+    try:
+        pickle.loads(dumps(error))
+    except Exception:  # whatever its own pickling raises
+        return False
+    return True
+
+
+def _read(result: bytes, name: str) -> object:
+    try:
+        return pickle.loads(result)
+    except Exception as error:
+        error.add_note(f"This was the result of {name}.")
+        raise
 
 
 @cache

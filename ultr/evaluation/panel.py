@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ultr.data.source import LogSource
+from ultr.data.source import LogSource, projected
 from ultr.evaluation.cell import Cell
 from ultr.evaluation.evaluate import Metric, mean_defined, per
 from ultr.evaluation.significance import Interval, paired_interval, two_way_interval
@@ -75,9 +75,14 @@ def panels_of(
     return panels
 
 
+def n_pages(source: LogSource) -> int:
+    """Count the pages of a log, without reading them where it knows."""
+    return len(source) if isinstance(source, Sized) else sum(len(chunk) for chunk in projected(source, ()).chunks())
+
+
 def _queries(source: LogSource) -> np.ndarray | None:
     """Query of each page, None where the log has no queries."""
-    pieces = [chunk.page_columns.get("query") for chunk in source.chunks()]
+    pieces = [chunk.page_columns.get("query") for chunk in projected(source, ("query",)).chunks()]
     known = [piece for piece in pieces if piece is not None]
     return np.concatenate(known) if known and len(known) == len(pieces) else None
 

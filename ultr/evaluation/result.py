@@ -15,7 +15,7 @@ from ultr import errors
 from ultr.evaluation.cell import Cell
 from ultr.evaluation.digest import settings_of
 from ultr.evaluation.outcome import as_text
-from ultr.evaluation.panel import Panel, paired_of, panels_of, table_of, values_of
+from ultr.evaluation.panel import Panel, n_pages, paired_of, panels_of, table_of, values_of
 from ultr.evaluation.wording import listing, plural, runs
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def result_of(comparison: Comparison, cells: Sequence[Cell]) -> ComparisonResult
     return ComparisonResult(
         estimators={name: settings_of(estimator) for name, estimator in comparison.estimators.items()},
         metrics={name: settings_of(metric) for name, metric in metrics.items()},
-        tests={name: sum(len(chunk) for chunk in source.chunks()) for name, source in tests.items()},
+        tests={name: n_pages(source) for name, source in tests.items()},
         seeds=tuple(comparison.seeds),
         baseline=cast(str, comparison.baseline),
         clicks_vary=comparison.clicks_vary,

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from ultr.data.checks import check_probabilities, refuse
 from ultr.errors import ConfigError, LogError
 from ultr.imports import nearest
+from ultr.metrics.levels import Levels, aucs, weight_of_groups
 
 
 def auc(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -> float:
@@ -30,9 +31,7 @@ def auc(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -
         Hanley and McNeil (1982), The meaning and use of the area under a ROC curve, Radiology. doi:10.1148/radiology.143.1.7063747
     """
     labels, scores, weights = _labelled(labels, scores, weight)
-    if len(labels) == 0:
-        return np.nan
-    return float(_auc_of_groups(labels, scores, weights, np.zeros(len(labels), dtype=np.int64))[0])
+    return Levels.of(scores, weights * labels, weights * (1.0 - labels)).auc()
 
 
 def group_auc(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, weight: Literal["rows", "positives", "equal"] = "rows") -> float:
@@ -56,16 +55,33 @@ def group_auc(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, weight: L
     Source:
         Zhu et al. (2017), Optimized cost per click in Taobao display advertising, KDD. doi:10.1145/3097983.3098134
     """
-    labels, scores, ones = _labelled(labels, scores, None)
+    return mean_auc(levels_by_group(labels, scores, groups), weight)
+
+
+def levels(labels: ArrayLike, scores: ArrayLike) -> Levels:
+    """Return what an AUC has to know of rows, each a positive with the weight of its label, in [0, 1], and a negative with the rest."""
+    labels, scores = _columns({"labels": labels, "scores": scores})
+    check_probabilities("labels", labels, _row, zero=True)
+    _refuse_nan(scores)
+    return Levels.of(scores, labels, 1.0 - labels)
+
+
+def levels_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Levels:
+    """Return what `group_auc` has to know of some rows; takes and raises the same."""
+    labels, scores, _ = _labelled(labels, scores, None)
     groups = np.asarray(groups)
     if groups.shape != labels.shape:
         raise LogError(f"groups must have one id a row, shape {labels.shape}, not {groups.shape}.")
-    if len(labels) == 0:
-        return np.nan
-    _, code = np.unique(groups, return_inverse=True)
-    rows, positives = np.bincount(code), np.bincount(code, labels)
-    weights = _choice("group_auc", "weight", weight, {"rows": rows, "positives": positives, "equal": np.ones(len(rows))})
-    values = _auc_of_groups(labels, scores, ones, code)
+    return Levels.of(scores, labels, 1.0 - labels, groups)
+
+
+def mean_auc(levels: Levels, weight: str = "rows") -> float:
+    """Return the weighted mean of the AUC within each group; see `group_auc`."""
+    table = levels.table()
+    positives, negatives = weight_of_groups(table, table.positive), weight_of_groups(table, table.negative)
+    known_weights = {"rows": positives + negatives, "positives": positives, "equal": np.ones(len(positives))}
+    weights = _choice("group_auc", "weight", weight, known_weights)
+    values = aucs(table)
     known = ~np.isnan(values)
     return float(np.average(values[known], weights=weights[known])) if known.any() else np.nan
 
@@ -85,10 +101,15 @@ def log_loss(labels: ArrayLike, p: ArrayLike) -> float:
     Raises:
         LogError: shapes disagree, or a label or probability is outside [0, 1].
     """
+    return ratio(*log_loss_sums(labels, p))
+
+
+def log_loss_sums(labels: ArrayLike, p: ArrayLike) -> np.ndarray:
+    """Return the summed negative log-likelihood of the labels and the number of rows, shape [2]: what `log_loss` divides."""
     labels, p = _predicted(labels, p)
     with np.errstate(divide="ignore", invalid="ignore"):
         cost = np.where(labels > 0, -labels * np.log(p), 0.0) + np.where(labels < 1, -(1.0 - labels) * np.log1p(-p), 0.0)
-    return float(cost.mean()) if len(p) else np.nan
+    return np.array([cost.sum(), len(p)])
 
 
 def calibration_ratio(labels: ArrayLike, p: ArrayLike) -> float:
@@ -106,9 +127,18 @@ def calibration_ratio(labels: ArrayLike, p: ArrayLike) -> float:
     Raises:
         LogError: shapes disagree, or a label or probability is outside [0, 1].
     """
+    return ratio(*calibration_sums(labels, p))
+
+
+def calibration_sums(labels: ArrayLike, p: ArrayLike) -> np.ndarray:
+    """Return the summed probabilities and the summed labels, shape [2]: what `calibration_ratio` divides."""
     labels, p = _predicted(labels, p)
-    total = labels.sum()
-    return float(p.sum() / total) if total > 0 else np.nan
+    return np.array([p.sum(), labels.sum()])
+
+
+def ratio(total: float, mass: float) -> float:
+    """Return total / mass; NaN where the mass is 0."""
+    return float(total / mass) if mass > 0 else np.nan
 
 
 def expected_calibration_error(labels: ArrayLike, p: ArrayLike, bins: int = 10, binning: Literal["width", "mass"] = "width") -> float:
@@ -139,34 +169,35 @@ def expected_calibration_error(labels: ArrayLike, p: ArrayLike, bins: int = 10, 
     edges = _choice(
         "expected_calibration_error", "binning", binning, {"width": shares, "mass": np.quantile(p, shares) if len(p) else shares}
     )
-    gap = np.bincount(np.searchsorted(edges, p, side="right"), labels - p)
-    return float(np.abs(gap).sum() / len(p)) if len(p) else np.nan
+    return mean_gap(_gaps(labels, p, edges))
 
 
-def _auc_of_groups(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, code: np.ndarray) -> np.ndarray:
-    """Return the AUC within each of the groups 0..G - 1, shape [G]; NaN where a class has no weight. There is at least one row."""
-    order = np.lexsort((scores, code)) if code.any() else np.argsort(scores)
-    labels, scores, weights, code = labels[order], scores[order], weights[order], code[order]
-    new_level = np.ones(len(code), dtype=bool)  # a level is a score within a group
-    new_level[1:] = (code[1:] != code[:-1]) | (scores[1:] != scores[:-1])
-    first = np.flatnonzero(new_level)
-    group = code[first]
-    positive = np.add.reduceat(weights * labels, first)
-    negative = np.add.reduceat(weights * (1.0 - labels), first)
-    below = np.cumsum(negative) - negative
-    below -= below[np.searchsorted(group, group)]  # of the same group
-    pairs = np.bincount(group, positive) * np.bincount(group, negative)
-    won = np.bincount(group, positive * (below + 0.5 * negative))
-    return np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+def gaps(labels: ArrayLike, p: ArrayLike, bins: int = 10) -> np.ndarray:
+    """Return the summed label - p of each bin of equal width and the number of rows, shape [bins + 1]: the sums behind the error above."""
+    return _gaps(*_predicted(labels, p), np.arange(1, bins) / bins)
+
+
+def _gaps(labels: np.ndarray, p: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    gap = np.bincount(np.searchsorted(edges, p, side="right"), labels - p, minlength=len(edges) + 1)
+    return np.append(gap, len(p))
+
+
+def mean_gap(gap: np.ndarray) -> float:
+    """Return the expected calibration error that `gaps` add up to; NaN where there is no row."""
+    return float(np.abs(gap[:-1]).sum() / gap[-1]) if gap[-1] else np.nan
 
 
 def _labelled(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     labels, scores = _columns({"labels": labels, "scores": scores})
     weights = np.ones(len(labels)) if weight is None else _columns({"labels": labels, "weight": weight})[1]
     refuse((labels != 0) & (labels != 1), "labels must be 0 or 1", "Binarise them first.", _row, labels)
-    refuse(np.isnan(scores), "scores must not be NaN", "Look for missing features or a diverged model.", _row, scores)
+    _refuse_nan(scores)
     refuse(~((weights >= 0) & (weights < np.inf)), "weight must be a finite number of 0 or more", "Drop or fix these rows.", _row, weights)
     return labels, scores, weights
+
+
+def _refuse_nan(scores: np.ndarray) -> None:
+    refuse(np.isnan(scores), "scores must not be NaN", "Look for missing features or a diverged model.", _row, scores)
 
 
 def _predicted(labels: ArrayLike, p: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

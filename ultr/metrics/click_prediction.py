@@ -8,6 +8,7 @@ import numpy as np
 
 from ultr.data.checks import check_clicks, rows_are
 from ultr.data.log import ClickLog
+from ultr.data.source import LogSource, need_source
 from ultr.errors import LogError
 
 if TYPE_CHECKING:
@@ -21,12 +22,13 @@ class ClickPredictor(Protocol):
         """Return P(click) of each row, given the clicks above or whatever they are, shape [N]."""
 
 
-def log_likelihood(model: ClickPredictor, log: ClickLog) -> pd.DataFrame:
+def log_likelihood(model: ClickPredictor, log: LogSource) -> pd.DataFrame:
     """Mean log-probability of what happened on a row, clicked or not.
 
     Args:
         model: What `ultr.click_models.fit` returns; or a click model, for a log with the true `relevance` (and `satisfaction`).
-        log: Column `click`, in the order that was clicked on. Pages that stand for several count as often as they were shown.
+        log: Column `click`, in the order that was clicked on. Pages that stand for several count as often as they were shown. A log on
+            disk is read chunk by chunk.
 
     Returns:
         Nats a row, at most 0. A line for each rank and the line "all", the mean over all rows; columns `conditional` (given the clicks
@@ -42,7 +44,7 @@ def log_likelihood(model: ClickPredictor, log: ClickLog) -> pd.DataFrame:
     return _table({name: values / rows.to_numpy() for name, values in sums.items()}, overall, rows)
 
 
-def perplexity(model: ClickPredictor, log: ClickLog) -> pd.DataFrame:
+def perplexity(model: ClickPredictor, log: LogSource) -> pd.DataFrame:
     """exp(- mean log-probability) of what happened on a row: 1 for a model that is always right and sure, 2 for a coin.
 
     Args:
@@ -75,20 +77,32 @@ def _table(values: dict[str, np.ndarray], overall: dict[str, float], rows: pd.Se
     return pd.DataFrame({name: [*value, overall[name]] for name, value in values.items()} | {"rows": [*rows, rows.sum()]}, index=index)
 
 
-def _by_rank(model: ClickPredictor, log: ClickLog) -> tuple[dict[str, np.ndarray], pd.Series]:
+def _by_rank(model: ClickPredictor, log: LogSource) -> tuple[dict[str, np.ndarray], pd.Series]:
     """Sum up log-probabilities by rank, for the ranks that were shown; and how often they were."""
     import pandas as pd
 
-    if log.n_rows == 0:
+    sums = np.zeros((3, 0))
+    for chunk in need_source(log).chunks():
+        if chunk.n_rows:
+            piece = _sums(model, chunk)
+            sums = np.pad(sums, ((0, 0), (0, max(0, piece.shape[1] - sums.shape[1]))))
+            sums[:, : piece.shape[1]] += piece
+    rows, conditional, marginal = sums
+    if not sums.shape[1]:
         raise LogError("There is no row to judge clicks on: the log is empty.")
+    shown = np.flatnonzero(rows)
+    return {"conditional": conditional[shown], "marginal": marginal[shown]}, pd.Series(rows[shown], index=shown + 1)
+
+
+def _sums(model: ClickPredictor, log: ClickLog) -> np.ndarray:
+    """Return how often each rank was shown, and its summed log-probabilities given the clicks above and without, shape [3, ranks]."""
     n = np.repeat(log.counts, log.lengths)
     click = check_clicks(log.column("click", "log_likelihood"), n, rows_are(log.offsets)).astype(np.float64)
     place = log.columns["position"] if "position" in log.columns else log.slots()
-    rows = np.bincount(place, n)
-    shown, sums = rows > 0, {}
-    for name, given in (("conditional", True), ("marginal", False)):
+    sums = [np.bincount(place, n)]
+    for given in (True, False):
         p = model.click_probability(log, given_clicks=given)
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = np.where(click > 0, click * np.log(p), 0) + np.where(n > click, (n - click) * np.log1p(-p), 0)
-        sums[name] = np.bincount(place, terms)[shown]
-    return sums, pd.Series(rows[shown], index=np.flatnonzero(shown) + 1)
+        sums.append(np.bincount(place, terms))
+    return np.stack(sums)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import betaincinv
 
+from ultr.data.cells import needed
 from ultr.data.checks import as_numbers, check_probabilities, refuse, rows_are, within
 from ultr.data.log import ClickLog
+from ultr.data.source import LogSource
 from ultr.errors import ConfigError, LogError
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ _BY = "calibration_by_field"
 
 
 def calibration_by_field(
-    log: ClickLog,
+    log: LogSource,
     field: str,
     labels: str = "conversion",
     predicted: str = "predicted_conversion",
@@ -34,7 +36,7 @@ def calibration_by_field(
     compare `predicted_click_and_conversion` on all rows.
 
     Args:
-        log: What an estimator's `apply` returns.
+        log: What an estimator's `apply` returns; a source that is longer than memory is read chunk by chunk.
         field: Row or page column whose values are compared; NaN and None are a value of their own.
         labels: Row column of 0 or 1.
         predicted: Row column of probabilities, in [0, 1].
@@ -61,12 +63,11 @@ def calibration_by_field(
     import pandas as pd
 
     _check_settings(field, min_rows, level)
-    label, p, kept = _columns(log, labels, predicted, among)
-    codes, values = pd.factorize(pd.Series(_field(log, field)[kept]), use_na_sentinel=False)
-    rows = np.bincount(codes, minlength=len(values))
+    values, sums = _sums(log, field, labels, predicted, among)
+    rows = sums[0].astype(np.int64)
     few = rows < min_rows
-    group = np.where(few, len(values), np.arange(len(values)))[codes]  # the rare values together, last
-    n, predictions, positives = (np.bincount(group, weight, minlength=len(values) + 1) for weight in (None, p[kept], label[kept]))
+    group = np.where(few, len(values), np.arange(len(values)))  # the rare values together, last
+    n, predictions, positives = (np.bincount(group, weight, minlength=len(values) + 1) for weight in sums)
     order = np.append(np.argsort(-rows, kind="stable"), len(values))
     order = order[n[order] > 0]
     n, predictions, positives = n[order], predictions[order], positives[order]
@@ -77,7 +78,7 @@ def calibration_by_field(
             {
                 field: names if few.any() else names.infer_objects(),
                 "values": np.where(order < len(values), 1, few.sum()),
-                "rows": n,
+                "rows": n.astype(np.int64),
                 "mean_prediction": predictions / n,
                 "mean_label": positives / n,
                 "ratio": np.where(positives > 0, predictions / positives, np.nan),
@@ -85,6 +86,20 @@ def calibration_by_field(
                 "high": np.where(low > 0, predictions / n / low, np.inf),
             }
         )
+
+
+def _sums(log: LogSource, field: str, labels: str, predicted: str, among: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of a field as they first appear, shape [V], and their rows, summed predictions and summed labels, shape [3, V]."""
+    import pandas as pd
+
+    values, sums = pd.Series(dtype=object), np.zeros((3, 0))
+    for chunk in needed(log, [labels, predicted, field, *([] if among is None else [among])]).chunks():
+        label, p, kept = _columns(chunk, labels, predicted, among)
+        found = pd.Series(_field(chunk, field)[kept])
+        codes, distinct = pd.factorize(pd.concat([values, found]) if len(values) else found, use_na_sentinel=False)
+        weights = np.concatenate([sums, np.stack([np.ones(len(kept)), p[kept], label[kept]])], axis=1)
+        values, sums = pd.Series(distinct), np.stack([np.bincount(codes, weight, minlength=len(distinct)) for weight in weights])
+    return values.to_numpy(), sums
 
 
 def _columns(log: ClickLog, labels: str, predicted: str, among: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -73,14 +73,32 @@ class UnbiasedMetric(QueryMetric):
         Raises:
             LogError: a column is missing, clicks are not 0 or 1, or a propensity is outside (0, 1].
         """
-        sums, mass = np.full(len(log), np.nan), np.full(len(log), np.nan)
-        for pages in self._weighted(log):
-            sums[pages.block.pages] = self.of_pages(pages)
-            mass[pages.block.pages] = pages.any_order().sum(axis=1)
-        if self.method == "ips":
-            return sums
+        if self.method == "pooled":
+            return self.value(self.state(log))
+        sums, mass = self._sums(log)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return sums / mass if self.method == "snips" else np.atleast_1d(np.nansum(sums) / np.nansum(mass))
+            return sums if self.method == "ips" else sums / mass
+
+    def state(self, log: ClickLog) -> np.ndarray:
+        """Return the sum over the pages of a piece of a log and the weight of all its clicks, shape [2], for method="pooled".
+
+        Raises:
+            LogError: as above.
+        """
+        return np.nansum(self._sums(log), axis=1)
+
+    def value(self, state: np.ndarray) -> np.ndarray:
+        """Return the pooled value of all pieces whose states were added up, float64, shape [1]; NaN without a click."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.atleast_1d(state[0] / state[1])
+
+    def _sums(self, log: ClickLog) -> np.ndarray:
+        """Return the sum of each page and the weight of its clicks, NaN for a page without rows, shape [2, P]."""
+        sums = np.full((2, len(log)), np.nan)
+        for pages in self._weighted(log):
+            sums[0, pages.block.pages] = self.of_pages(pages)
+            sums[1, pages.block.pages] = pages.any_order().sum(axis=1)
+        return sums
 
     @abstractmethod
     def of_pages(self, pages: RankedPages) -> np.ndarray:

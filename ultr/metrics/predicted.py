@@ -11,7 +11,8 @@ from ultr.data.checks import as_numbers, require, rows_are
 from ultr.data.log import ClickLog
 from ultr.errors import ConfigError
 from ultr.imports import nearest
-from ultr.metrics.classification import auc, calibration_ratio, expected_calibration_error, group_auc, log_loss
+from ultr.metrics.classification import calibration_sums, gaps, levels, levels_by_group, log_loss_sums, mean_auc, mean_gap, ratio
+from ultr.metrics.levels import Levels
 
 Score = Literal["auc", "group_auc", "log_loss", "calibration_ratio", "expected_calibration_error"]
 Rows = Literal["all", "clicked", "unclicked"]
@@ -79,16 +80,30 @@ class Predicted:
         Raises:
             LogError: a column is missing or holds what it must not.
         """
+        return self.value(self.state(log))
+
+    def state(self, log: ClickLog) -> np.ndarray | Levels:
+        """Return what is kept of a piece of a log: sums, or for AUCs positives and negatives at every distinct score (of a group).
+
+        Raises:
+            LogError: as above.
+        """
         chosen = self._chosen(log)
-        where = rows_are(log.offsets)
-        label = as_numbers(self.label, log.column(self.label, "Predicted"), where).astype(np.float64)[chosen]
+        label = as_numbers(self.label, log.column(self.label, "Predicted"), rows_are(log.offsets)).astype(np.float64)[chosen]
         values = log.column(self.prediction, "Predicted")[chosen]
-        if not len(label):
-            return np.array([np.nan])
-        if self.score in ("auc", "group_auc"):
-            return np.array([self._ranked(log, label, values, chosen)])
-        function = {"log_loss": log_loss, "calibration_ratio": calibration_ratio}.get(self.score, expected_calibration_error)
-        return np.array([function(label, values)])
+        if self.score == "group_auc":
+            return levels_by_group(label, values, self._groups(log)[chosen])
+        if self.score == "auc":
+            return levels(label, values)
+        return {"log_loss": log_loss_sums, "calibration_ratio": calibration_sums}.get(self.score, gaps)(label, values)
+
+    def value(self, state: np.ndarray | Levels) -> np.ndarray:
+        """Return the score of all pieces whose states were added up, float64, shape [1]."""
+        if isinstance(state, Levels):
+            return np.array([mean_auc(state) if self.score == "group_auc" else state.auc()])
+        if self.score == "expected_calibration_error":
+            return np.array([mean_gap(state)])
+        return np.array([ratio(*state)])
 
     def _chosen(self, log: ClickLog) -> np.ndarray:
         if self.rows == "all":
@@ -96,12 +111,7 @@ class Predicted:
         clicked = log.column("click", "Predicted") > 0
         return np.flatnonzero(clicked if self.rows == "clicked" else ~clicked)
 
-    def _ranked(self, log: ClickLog, label: np.ndarray, values: np.ndarray, chosen: np.ndarray) -> float:
-        if self.score == "group_auc":
-            columns = {**{name: np.repeat(v, log.lengths) for name, v in log.page_columns.items() if name == self.groups}, **log.columns}
-            require(columns, self.groups, by="Predicted")
-            return group_auc(label, values, columns[self.groups][chosen])
-        if np.isin(label, (0, 1)).all():
-            return auc(label, values)
-        ones = np.repeat([1, 0], len(label))
-        return auc(ones, np.concatenate([values, values]), np.concatenate([label, 1 - label]))
+    def _groups(self, log: ClickLog) -> np.ndarray:
+        columns = {**{name: np.repeat(v, log.lengths) for name, v in log.page_columns.items() if name == self.groups}, **log.columns}
+        require(columns, self.groups, by="Predicted")
+        return columns[self.groups]

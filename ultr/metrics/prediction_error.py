@@ -63,16 +63,52 @@ class PredictionError:
         Raises:
             LogError: a column is missing, a rating is not finite, or a propensity is outside (0, 1].
         """
+        return self.value(self.state(log))
+
+    def state(self, log: ClickLog) -> Errors:
+        """Return what is kept of a piece of a log.
+
+        Raises:
+            LogError: as above.
+        """
         where = rows_are(log.offsets)
         rating = as_numbers(self.label, log.column(self.label, "PredictionError"), where).astype(np.float64)
         refuse(~np.isfinite(rating), f"{self.label} must be finite", "Drop the rows without one.", where, rating)
         difference = np.abs(log.column("score", "PredictionError").astype(np.float64) - rating)
         error = difference**2 if self.error == "squared" else difference
-        if not len(error):
-            return np.array([np.nan])
         if self.method == "plain":
-            return np.array([error.mean()])
+            return Errors(error.sum(), log.n_rows)
         theta = check_probabilities(self.propensity, log.column(self.propensity, "PredictionError"), where, zero=False)
         weight = np.minimum(1 / theta.astype(np.float64), np.inf if self.clip is None else self.clip)
-        n_items = len(log.items) if log.items is not None else int(log.columns["item"].max()) + 1
-        return np.array([(weight * error).sum() / (weight.sum() if self.method == "snips" else len(log) * n_items)])
+        n_items = len(log.items) if log.items is not None else int(log.columns["item"].max(initial=-1)) + 1
+        return Errors((weight * error).sum(), log.n_rows, weight.sum(), len(log), n_items)
+
+    def value(self, state: Errors) -> np.ndarray:
+        """Return the error of all pieces whose states were added up, float64, shape [1]."""
+        if not state.rows:
+            return np.array([np.nan])
+        mass = {"plain": state.rows, "snips": state.weight, "ips": state.users * state.n_items}[self.method]
+        return np.array([state.total / mass])
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of a piece of a log, summed up.
+
+    Args:
+        total: Of the errors, weighted where the method weights.
+        rows: How many there are.
+        weight: Sum of the weights.
+        users: How many pages there are.
+        n_items: Of the log, or as many as were rated; the largest number counts for pieces together.
+    """
+
+    total: float
+    rows: int
+    weight: float = 0.0
+    users: int = 0
+    n_items: int = 0
+
+    def __add__(self, other: Errors) -> Errors:
+        sums = (self.total + other.total, self.rows + other.rows, self.weight + other.weight, self.users + other.users)
+        return Errors(*sums, max(self.n_items, other.n_items))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy as class_loss
 
+from ultr.data.cells import needed
 from ultr.data.checks import as_numbers, refuse, rows_are
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
@@ -56,14 +57,16 @@ def fit_attribution(settings: AttributionSettings, build: Build, source: LogSour
     Args:
         settings: Of the estimator.
         build: Shape -> network.
-        source: Touches, one a row, with a column of credit for every view.
+        source: Touches, one a row, with a column of credit for every view. A log on disk is loaded: the columns that are read.
         seed: Initial weights, order of the touches, and which pages are held out.
 
     Raises:
         LogError: a column is missing, a credit is outside [0, 1], or no credit is left to learn from.
         ConfigError: the device cannot be used.
     """
-    by, training, log = type(settings).__name__, settings.training, gather(source)
+    by, training = type(settings).__name__, settings.training
+    views = [settings.main, *settings.auxiliary]
+    log = gather(needed(source, [*views, *settings.fields.names], ["query", "page", "count", "weight", "reason"]))
     credit = read_credits(log, settings)
     held_out = np.repeat(validation_pages(log, training.validation, seed), log.lengths)
     if not credit[~held_out, 0].any():

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ultr.data.cells import needed
 from ultr.data.fields import FieldEncoder, Fields
 from ultr.data.log import ClickLog
+from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError, LogError
 from ultr.models.field_network import FieldNetwork
 from ultr.models.fitted_conversion import FittedConversion
@@ -50,6 +52,20 @@ def check_towers(by: str, fields: object, towers: Sequence[int], training: Train
     if len(training.weight_decays) > 1:
         raise ConfigError(f"{by}: give one weight_decay, not {training.weight_decay!r}; compare several estimators to choose.")
     return widths
+
+
+def load_impressions(source: LogSource, fields: Fields, propensity: object = None) -> ClickLog:
+    """Return a source in memory, of one on disk the columns that a fit reads; all of them where a propensity is a model, which may too.
+
+    Args:
+        source: Impressions.
+        fields: What the towers see.
+        propensity: Of the estimator: None, the name of a row column, or a model.
+    """
+    if propensity is not None and not isinstance(propensity, str):
+        return gather(source)
+    required = ["click", "conversion", *fields.names, *([] if propensity is None else [propensity])]
+    return gather(needed(source, required, ["query", "page", "count", "weight", "reason"]))
 
 
 def fit_conversion(

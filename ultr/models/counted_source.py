@@ -22,7 +22,7 @@ from ultr.training.cells import CLICKS, SHOWN, counted_rows
 from ultr.training.labels import labels_of_piece
 
 
-def counted_source(source: LogSource, label: str, by: str, model: Model | nn.Module) -> ClickLog:
+def counted_source(source: LogSource, label: str, by: str, model: Model | nn.Module, *, by_position: bool = True) -> ClickLog:
     """Return what `counted_log` returns of the whole log; only the distinct cells are in memory.
 
     A network that sees the whole page, or a log without queries, needs the pages themselves: they are loaded.
@@ -32,12 +32,15 @@ def counted_source(source: LogSource, label: str, by: str, model: Model | nn.Mod
         label: Row column of clicks, in [0, 1] (0..count on a page with a count).
         by: Name of the estimator, for messages.
         model: Settings that build the network, or a module.
+        by_position: Whether nothing but an item's score and its position matters to the loss; else the pages are needed.
 
     Raises:
         LogError: labels, positions or item features are missing, a label is outside [0, 1], or every label is 0.
     """
     if isinstance(source, ClickLog):
-        return counted_log(source, label, by, model)
+        return counted_log(source, label, by, model, by_position=by_position)
+    if not by_position:
+        return counted_log(gather(source), label, by, model, by_position=False)
     source = needed(source, [label, "position"], ["query", "page", "session", "weight", "reason"])
     first = next(iter(source.chunks()), None)
     if first is None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ultr.data.checks import refuse, rows_are
 from ultr.data.items import features_of
 from ultr.data.log import ClickLog
+from ultr.data.source import LogSource
 from ultr.errors import ContractError
 from ultr.models.network import Model
 from ultr.models.running_sums import RunningSums
@@ -106,26 +107,28 @@ def head_logits(head: nn.Module, batch: Batch) -> Tensor:
     return logits.float()
 
 
-def head_curve(head: nn.Module, log: ClickLog, factor: Callable[[Tensor], Tensor]) -> np.ndarray:
+def head_curve(head: nn.Module, source: LogSource, n_positions: int, factor: Callable[[Tensor], Tensor]) -> np.ndarray:
     """Average what a head says of the rows shown at each position.
 
     Args:
         head: In evaluation mode, on the CPU.
-        log: Pages.
+        source: Pages.
+        n_positions: L.
         factor: Turns logits (float64) into the factor that is averaged.
 
     Returns:
         The mean relative to the first position shown, shape [L]; NaN where no row was shown.
     """
-    total, shown = np.zeros((2, int(log.columns["position"].max()) + 1))
+    total, shown = np.zeros((2, n_positions))
     with torch.no_grad():
-        for start in range(0, len(log), _BLOCK):
-            pages = np.arange(start, min(len(log), start + _BLOCK))
-            batch = Batch(log, pages)
-            values = factor(head_logits(head, batch).double())[batch.mask].numpy()
-            position, count = batch.position[batch.mask].numpy(), np.repeat(log.counts[pages], log.lengths[pages])
-            total += np.bincount(position, values * count, len(total))
-            shown += np.bincount(position, count, len(shown))
+        for log in source.chunks():
+            for start in range(0, len(log), _BLOCK):
+                pages = np.arange(start, min(len(log), start + _BLOCK))
+                batch = Batch(log, pages)
+                values = factor(head_logits(head, batch).double())[batch.mask].numpy()
+                position, count = batch.position[batch.mask].numpy(), np.repeat(log.counts[pages], log.lengths[pages])
+                total += np.bincount(position, values * count, n_positions)
+                shown += np.bincount(position, count, n_positions)
     with np.errstate(invalid="ignore"):
         curve = total / shown
     return curve / curve[np.argmax(shown > 0)]

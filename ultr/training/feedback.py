@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ultr.data.cells import needed
 from ultr.data.checks import as_numbers, refuse, require, rows_are
 from ultr.data.log import ClickLog
 from ultr.data.padded import offsets_of
@@ -66,7 +68,7 @@ def within_sorted(known: np.ndarray, key: np.ndarray) -> np.ndarray:
     return known[np.minimum(np.searchsorted(known, key), len(known) - 1)] == key
 
 
-def read_feedback(source: LogSource, label: str, by: str) -> tuple[ClickLog, Feedback]:
+def read_feedback(source: LogSource, label: str, by: str, reads: Sequence[str] | None = None) -> tuple[ClickLog, Feedback]:
     """Return a source in memory, without its filtered rows, and its feedback.
 
     A pair whose clicks were all filtered is neither clicked nor unclicked: it is unknown, and no loss should see it.
@@ -75,12 +77,18 @@ def read_feedback(source: LogSource, label: str, by: str) -> tuple[ClickLog, Fee
         source: As `feedback_of` needs it; with the columns `weight` and `reason` where `ultr.data.filters` have judged it.
         label: Row column, non-negative.
         by: Name of the estimator, for messages.
+        reads: Columns that the caller reads beside the label, users and items, so that a log on disk is loaded without the others; None
+            where it may be any.
 
     Raises:
         LogError: as `feedback_of`.
     """
-    log, unknown = _without_filtered(gather(source))
+    log, unknown = _without_filtered(_loaded(source, label, reads))
     return log, _leaving_out(feedback_of(log, label, by), unknown)
+
+
+def _loaded(source: LogSource, label: str, reads: Sequence[str] | None) -> ClickLog:
+    return gather(source if reads is None else needed(source, [label, "user", *reads], ["count", "weight", "reason"]))
 
 
 def _without_filtered(log: ClickLog) -> tuple[ClickLog, tuple[np.ndarray, np.ndarray]]:
@@ -123,7 +131,9 @@ def feedback_of(log: ClickLog, label: str, by: str) -> Feedback:
     return _table(log, labels, np.flatnonzero(labels > 0), by)
 
 
-def listed_pairs(source: LogSource, label: str, by: str, hint: str = "Check the column mapping.") -> tuple[ClickLog, Feedback]:
+def listed_pairs(
+    source: LogSource, label: str, by: str, hint: str = "Check the column mapping.", reads: Sequence[str] | None = None
+) -> tuple[ClickLog, Feedback]:
     """Return a source in memory and its listed pairs, each with its value: ratings, or clicks on what was shown, 0 among them.
 
     Args:
@@ -131,11 +141,12 @@ def listed_pairs(source: LogSource, label: str, by: str, hint: str = "Check the 
         label: Row column of finite numbers; of a pair that is listed several times the largest counts.
         by: Name of the estimator, for messages.
         hint: What to do where all values are the same.
+        reads: See `read_feedback`.
 
     Raises:
         LogError: the page column `user` or the label is missing, a value is not finite, nothing is listed, or all values are the same.
     """
-    log, unknown = _without_filtered(gather(source))
+    log, unknown = _without_filtered(_loaded(source, label, reads))
     values = as_numbers(label, log.column(label, by), rows_are(log.offsets)).astype(np.float64)
     refuse(
         ~np.isfinite(values),

@@ -122,11 +122,20 @@ def labelled_pages(source: LogSource, training: Training, *, by: str, seed: int,
 
     source = mapped(source, marked)
     if ranks.world() > 1:
-        source = source.shards(ranks.world())[ranks.rank()]
+        source = _share(source)
     survey = _Survey(keep_empty_pages, None if isinstance(source, ClickLog) else WATCHED, seed)
     for chunk in source.chunks():
         survey.add(chunk)
     return survey.done(source, by)
+
+
+def _share(source: LogSource) -> LogSource:
+    """Return this process's share: whole sessions; or every n-th page, where a log on disk has fewer row groups than processes."""
+    rank, world = ranks.rank(), ranks.world()
+    groups = getattr(getattr(source, "source", source), "groups", None)
+    if groups is None or len(groups) >= world:
+        return source.shards(world)[rank]
+    return mapped(source, lambda log: log.take(np.arange(rank, len(log), world)))
 
 
 class _Survey:
@@ -169,8 +178,8 @@ class _Survey:
             raise LogError(f"{by} has nothing to learn from: no training page has a positive label; {held} pages are held out.")
         if min(n_pages) == 0:
             raise LogError(
-                f"{by} is trained by {len(n_pages)} processes, but there are training pages for {np.count_nonzero(n_pages)} only"
-                " (a log on disk is shared out by row groups): use fewer processes."
+                f"{by} is trained by {len(n_pages)} processes, but there are training pages for {np.count_nonzero(n_pages)} only:"
+                " use fewer processes."
             )
         watched = concat([log for _, log in self._watched])
         return LabelledPages(

@@ -53,9 +53,3 @@ def label_reader(source: LogSource, label: str, by: str) -> Callable[[ClickLog],
     """Return the function that reads the labels of a source's pieces: `labels_of` for a log in memory, else `labels_of_piece`."""
     read = labels_of if isinstance(source, ClickLog) else labels_of_piece
     return partial(read, label=label, by=by)
-
-
-def gains_of(log: ClickLog, by: str) -> np.ndarray:
-    """Return the gain (2^grade - 1) / (2^max - 1) of each row, in [0, 1], shape [N]; max is the log's largest grade."""
-    grade = labels_of(log, "grade", by)
-    return np.expm1(grade * np.log(2)) / np.expm1(grade.max() * np.log(2))

@@ -32,7 +32,8 @@ class Training:
         patience: Looks without a better validation loss before training stops; None takes all steps, so that the falling learning rate
             settles before the best weights are chosen. The best weights are kept either way.
         shuffle_rows: Rows that are in memory at once, at least 1, where a log on disk is trained on: an epoch reads them in random order,
-            buffer by buffer. A log with no more rows is loaded. Watched then are at most 131,072 held-out pages.
+            buffer by buffer of whole row groups (65,536 pages): give it several. A log with no more rows is loaded. Watched are at most
+            131,072 held-out pages of a log that is not.
         device: Where tensors live: "cpu", "cuda", ...
         precision: "float32", or "bfloat16" for the forward pass of the network (weights and losses stay float32).
 

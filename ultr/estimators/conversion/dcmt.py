@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ultr.data.checks import within
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource
 from ultr.errors import ConfigError
-from ultr.models.conversion_fitting import fit_conversion
+from ultr.models.conversion_fitting import fit_conversion, load_impressions
 from ultr.models.conversion_settings import WeightedConversions
 from ultr.models.fitted_conversion import FittedConversion
 from ultr.propensity.evaluate import AnyPropensity, propensities
@@ -50,13 +50,13 @@ class DCMT(WeightedConversions):
             raise ConfigError(f"DCMT: consistency must be at least 0, not {self.consistency!r}.")
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedConversion:
-        """Fit the towers.
+        """Fit the towers. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: labels or fields are missing or wrong, a conversion has no click, or there is none.
             PropensityError: a given propensity is outside (0, 1].
         """
-        log = gather(source)
+        log = load_impressions(source, self.fields, self.propensity)
         click, _ = read_conversions(log, "DCMT")
         given = None if self.propensity is None else propensities(log, self.propensity, self.training.usable_device(), seed=seed)
         weights, unclicked_weights = self.weights(click, given), self.unclicked_weights(log, click, given)

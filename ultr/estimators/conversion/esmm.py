@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ultr.data.source import LogSource, gather
-from ultr.models.conversion_fitting import fit_conversion
+from ultr.data.source import LogSource
+from ultr.models.conversion_fitting import fit_conversion, load_impressions
 from ultr.models.conversion_settings import ConversionSettings
 from ultr.models.fitted_conversion import FittedConversion
 from ultr.training.conversion_batches import Impressions
@@ -34,7 +34,7 @@ class ESMM(ConversionSettings):
     """
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedConversion:
-        """Fit both towers.
+        """Fit both towers. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: labels or fields are missing or wrong, a conversion has no click, or there is none.
@@ -45,7 +45,7 @@ class ESMM(ConversionSettings):
             return cross_entropy(click, batch.click) + entire_space(click, conversion, batch.conversion)
 
         return fit_conversion(
-            gather(source),
+            load_impressions(source, self.fields),
             objective,
             by="ESMM",
             fields=self.fields,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ultr.data.source import LogSource, gather
-from ultr.models.conversion_fitting import fit_conversion
+from ultr.data.source import LogSource
+from ultr.models.conversion_fitting import fit_conversion, load_impressions
 from ultr.models.conversion_settings import WeightedConversions
 from ultr.models.fitted_conversion import FittedConversion
 from ultr.propensity.evaluate import AnyPropensity, propensities
@@ -36,13 +36,13 @@ class MultiIPW(WeightedConversions):
     propensity: AnyPropensity | None = None
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedConversion:
-        """Fit both towers.
+        """Fit both towers. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: labels or fields are missing or wrong, a conversion has no click, or there is none.
             PropensityError: a given propensity is outside (0, 1].
         """
-        log = gather(source)
+        log = load_impressions(source, self.fields, self.propensity)
         click, _ = read_conversions(log, "MultiIPW")
         given = None if self.propensity is None else propensities(log, self.propensity, self.training.usable_device(), seed=seed)
         weights = self.weights(click, given)

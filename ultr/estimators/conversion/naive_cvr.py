@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ultr.data.source import LogSource, gather
-from ultr.models.conversion_fitting import fit_conversion
+from ultr.data.source import LogSource
+from ultr.models.conversion_fitting import fit_conversion, load_impressions
 from ultr.models.conversion_settings import ConversionSettings
 from ultr.models.fitted_conversion import FittedConversion
 from ultr.training.conversion_batches import Impressions, read_conversions
@@ -32,12 +32,12 @@ class NaiveCVR(ConversionSettings):
     shared: bool = False
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedConversion:
-        """Fit both towers.
+        """Fit both towers. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: labels or fields are missing or wrong, a conversion has no click, or there is none.
         """
-        log = gather(source)
+        log = load_impressions(source, self.fields)
         rate = float(read_conversions(log, "NaiveCVR")[0].mean())
 
         def objective(logits: Tensor, batch: Impressions) -> Tensor:

@@ -64,12 +64,12 @@ class BISER:
         check_training("BISER", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
-        """Fit both models.
+        """Fit both models. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: the page column `user` or the label is missing, or every label is 0.
         """
-        log, feedback = read_feedback(source, self.label, "BISER")
+        log, feedback = read_feedback(source, self.label, "BISER", reads=())
         device = self.training.usable_device()
         with seeded_torch(seed, "two factors", device=device):
             shape = (len(feedback.users), feedback.n_items, self.factors)

@@ -46,13 +46,13 @@ class BPR:
         check_training("BPR", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
-        """Fit factors.
+        """Fit factors. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: the page column `user` or the label is missing, every label is 0, or there is one item.
             ConfigError: there are several weight decays.
         """
-        log, feedback = read_feedback(source, self.label, "BPR")
+        log, feedback = read_feedback(source, self.label, "BPR", reads=())
 
         def loss(difference: Tensor, batch: TripleBatch) -> Tensor:
             return (batch.other_target == 0) * softplus(-difference)

@@ -70,12 +70,12 @@ class CJMF:
         check_training("CJMF", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
-        """Fit relevance and exposure; scores are the relevance.
+        """Fit relevance and exposure; scores are the relevance. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: the page column `user` or the label is missing, or every label is 0.
         """
-        log, feedback = read_feedback(source, self.label, "CJMF")
+        log, feedback = read_feedback(source, self.label, "CJMF", reads=())
         device = self.training.usable_device()
         popularity = _popularity(feedback)
         with seeded_torch(seed, "joint factors", device=device):

@@ -77,7 +77,7 @@ class DoublyRobustMF:
         check_training("DoublyRobustMF", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
-        """Fit the imputation, then factors.
+        """Fit the imputation, then factors. A log on disk is loaded.
 
         Raises:
             LogError: the page column `user`, the label or the propensity's column is missing, a value is not finite, or all values are

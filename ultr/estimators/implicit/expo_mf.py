@@ -61,12 +61,12 @@ class ExpoMF:
             raise ConfigError(f"ExpoMF: tol must be at least 0, not {self.tol!r}.")
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
-        """Fit factors and exposure.
+        """Fit factors and exposure. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: the page column `user` or the label is missing, or every label is 0.
         """
-        log, feedback = read_feedback(source, self.label, "ExpoMF")
+        log, feedback = read_feedback(source, self.label, "ExpoMF", reads=())
         model = ExposureFactors.start(feedback, self.factors, self.precision, self.weight_decay, self.prior, seed)
         posterior = [model.log_posterior()]
         for _ in range(self.max_iter):

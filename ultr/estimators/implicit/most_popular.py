@@ -22,12 +22,12 @@ class MostPopular:
     label: str = "click"
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
-        """Count the users of each item; `seed` is without effect.
+        """Count the users of each item; `seed` is without effect. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: the page column `user` or the label is missing, or every label is 0.
         """
-        log, feedback = read_feedback(source, self.label, "MostPopular")
+        log, feedback = read_feedback(source, self.label, "MostPopular", reads=())
         clicks = np.bincount(feedback.item, minlength=feedback.n_items)
         known = len(feedback.users) - np.bincount(feedback.unknown % feedback.n_items, minlength=feedback.n_items)
         return item_scores(log, feedback.users, clicks / np.maximum(known, 1), "MostPopular")

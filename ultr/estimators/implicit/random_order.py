@@ -22,10 +22,10 @@ class RandomOrder:
     label: str = "click"
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
-        """Note users and items; `seed` is without effect.
+        """Note users and items; `seed` is without effect. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: the page column `user` or the label is missing, or every label is 0.
         """
-        log, feedback = read_feedback(source, self.label, "RandomOrder")
+        log, feedback = read_feedback(source, self.label, "RandomOrder", reads=())
         return item_scores(log, feedback.users, np.zeros(feedback.n_items), "RandomOrder")

@@ -59,14 +59,16 @@ class RatingMF:
         check_training("RatingMF", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
-        """Fit factors.
+        """Fit factors. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: the page column `user`, the label or the propensity's column is missing, a value is not finite, nothing is
                 listed, or all values are the same.
             PropensityError: a propensity is outside (0, 1].
         """
-        log, feedback = listed_pairs(source, self.label, "RatingMF")
+        named = () if self.propensity is None else (self.propensity,)
+        reads = named if all(isinstance(name, str) for name in named) else None  # a model may read any column
+        log, feedback = listed_pairs(source, self.label, "RatingMF", reads=reads)  # type: ignore[arg-type]
         weight = np.ones(len(feedback))
         if self.propensity is not None:
             theta = propensities(log, self.propensity, self.training.usable_device(), seed=seed)[feedback.row].astype(np.float64)

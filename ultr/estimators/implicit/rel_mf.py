@@ -69,14 +69,15 @@ class RelMF:
         check_training("RelMF", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
-        """Fit factors.
+        """Fit factors. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: the page column `user`, the label or the propensity's column is missing, or every label is 0.
             PropensityError: a propensity is outside (0, 1].
         """
         local = resolve_local_loss(self.loss, "RelMF")
-        log, feedback = read_feedback(source, self.label, "RelMF")
+        reads = (self.propensity,) if isinstance(self.propensity, str) else None  # a model may read any column
+        log, feedback = read_feedback(source, self.label, "RelMF", reads)
         theta = propensities(log, self.propensity, self.training.usable_device(), seed=seed)[feedback.row].astype(np.float64)
         weight = 1 / theta if self.clip is None else np.minimum(1 / theta, self.clip)
 

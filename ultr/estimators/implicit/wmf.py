@@ -56,13 +56,13 @@ class WMF:
         check_training("WMF", self.training)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
-        """Fit factors.
+        """Fit factors. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: the page column `user` or the label is missing, or every label is 0.
         """
         local = resolve_local_loss(self.loss, "WMF")
-        log, feedback = read_feedback(source, self.label, "WMF")
+        log, feedback = read_feedback(source, self.label, "WMF", reads=())
 
         def loss(logits: Tensor, batch: PairBatch) -> Tensor:
             positive, negative = local(logits)

@@ -26,7 +26,7 @@ class SharedBottom(AttributionSettings):
     """
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedAttribution:
-        """Fit all views.
+        """Fit all views. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: a column of credit or a field is missing or wrong, or no touch has credit.

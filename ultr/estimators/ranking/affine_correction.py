@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ultr.click_models.base import ClickModel
 from ultr.click_models.fitted import FittedClickModel
-from ultr.click_models.fitting import ClickModelFit
+from ultr.click_models.fitting import ClickModelFit, fitted_law
 from ultr.click_models.trust_bias import TrustBias
 from ultr.data.log import ClickLog
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource, mapped, projected
 from ultr.diagnostics import identifiability
 from ultr.errors import ConfigError, IdentifiabilityWarning
 from ultr.models.fitting import with_labels, with_propensity
 from ultr.models.ranker import NeuralRanker
-from ultr.models.weighted_clicks import WeightedClicks
-from ultr.propensity.affine import affine_of
-from ultr.propensity.evaluate import by_position
-from ultr.training.labels import labels_of
+from ultr.models.weighted_clicks import LABEL, OBSERVED, WeightedClicks
+from ultr.propensity.affine import AffineModel, affine_of
+from ultr.propensity.evaluate import columns_read, mean_by_position
+from ultr.training.labelled import PAGES, loaded
+from ultr.training.labels import label_reader
+
+_INTERCEPT, _EXAMINED = "ultr.intercept", "ultr.examined"  # row columns beside LABEL and OBSERVED, the slope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,7 @@ class AffineCorrection(WeightedClicks):
             )
 
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:
-        """Fit a ranker.
+        """Fit a ranker; a log that is longer than `training.shuffle_rows` is read anew for each epoch.
 
         Warns:
             IdentifiabilityWarning: the click model is to be fitted, and swaps of items over positions do not identify it.
@@ -74,15 +78,41 @@ class AffineCorrection(WeightedClicks):
             LogError: the label, positions or item features are missing, every label is 0, or the click model covers fewer positions or has
                 a slope of 0 at a position that is shown.
         """
-        log = gather(source)
-        labels = labels_of(log, self.label, "AffineCorrection")
-        if not isinstance(self.click_model, (TrustBias, FittedClickModel)) and not (found := identifiability(log)).identified:
+        source = loaded(source, self.training)
+        labels = label_reader(source, self.label, "AffineCorrection")
+        fits = not isinstance(self.click_model, (TrustBias, FittedClickModel))
+        if fits and not (found := identifiability(source)).identified:
             warnings.warn(found.explain(), IdentifiabilityWarning, stacklevel=2)
-        target, examination = self.targets(log, labels)
-        ranker = self.fit_weighted(with_labels(log, target, labels), seed, negative=True)
-        return with_propensity(ranker, by_position(log, examination))
+        law = self._law(source)
+        read = ("position",) if isinstance(law, (ClickModel, FittedClickModel)) else columns_read(law)  # type: ignore[arg-type]
+        pages = projected(source, None if read is None else (*PAGES, self.label, *read))
+        seen = mapped(pages, lambda log: _seen(log, labels(log), law))
+        target = self._targets(seen)
+        ranker = self.fit_weighted(mapped(seen, lambda log: with_labels(log, target(log), log.columns[LABEL])), seed, negative=True)
+        return with_propensity(ranker, mean_by_position(seen, _EXAMINED))
 
     def targets(self, log: ClickLog, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (label - beta) / alpha of every row, clipped and normalised, and P(examined), each of shape [N]."""
-        clicks = affine_of(log, self.click_model)
-        return (labels - clicks.beta) * self.weights(log, labels, clicks.alpha), clicks.examination
+        seen = _seen(log, labels, self._law(log))
+        return self._targets(seen)(seen), seen.columns[_EXAMINED]
+
+    def _law(self, source: LogSource) -> AffineModel:
+        return self.click_model if isinstance(self.click_model, TrustBias) else fitted_law(self.click_model, source)
+
+    def _targets(self, seen: LogSource) -> Callable[[ClickLog], np.ndarray]:
+        """Return the function that reads the targets of the pieces of a source; the mean weight is that of all of them."""
+        mean = self._mean_weight(seen) if self.normalise == "self" else 1.0
+        plain = replace(self, normalise=None)
+
+        def target(log: ClickLog) -> np.ndarray:
+            labels, alpha = log.columns[LABEL], log.columns[OBSERVED]
+            scale = self.scale(log, labels, alpha) if self.normalise == "first" else 1 / mean
+            return (labels - log.columns[_INTERCEPT]) * (plain.weights(log, labels, alpha) * scale)
+
+        return target
+
+
+def _seen(log: ClickLog, labels: np.ndarray, law: AffineModel) -> ClickLog:
+    """Return the log with its labels, and what the law says of every row."""
+    alpha, beta, examined = affine_of(log, law)
+    return log.with_columns(**{LABEL: labels, OBSERVED: alpha, _INTERCEPT: beta, _EXAMINED: examined})

@@ -13,13 +13,14 @@ from ultr.click_models.fitted import FittedClickModel
 from ultr.click_models.fitting import ClickModelFit, fitted_law
 from ultr.data.checks import refuse, rows_are
 from ultr.data.log import ClickLog
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource, mapped, projected
 from ultr.errors import ConfigError, UltrWarning
 from ultr.models.fitting import with_propensity
 from ultr.models.ranker import NeuralRanker
 from ultr.models.weighted_clicks import LABEL, OBSERVED, WeightedClicks
-from ultr.propensity.evaluate import by_position
-from ultr.training.labels import labels_of
+from ultr.propensity.evaluate import mean_by_position
+from ultr.training.labelled import PAGES, loaded
+from ultr.training.labels import label_reader
 
 _HARDLY = 1e-3  # P(examined) below which no weight is worth anything
 
@@ -67,6 +68,8 @@ class CascadeIPS(WeightedClicks):
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:
         """Fit a click model where none is given, then a ranker.
 
+        Of a log that is longer than `training.shuffle_rows`, pieces are read anew for each epoch, and their examination with them.
+
         Warns:
             UltrWarning: some rows can hardly have been examined after the clicks above them; they lose relevance. Or see
                 `ultr.click_models.fit`.
@@ -75,28 +78,40 @@ class CascadeIPS(WeightedClicks):
             LogError: the label, positions, the page column `query` or item features are missing, every label is 0, pages are compressed,
                 or the law rules out a click that happened.
         """
-        log = gather(source)
-        labels = labels_of(log, self.label, "CascadeIPS")
-        fitted = fitted_law(self.click_model, log)
-        examined = fitted.examination(log, given_clicks=self.given_clicks)
-        self._check(log, labels, examined)
-        ranker = self.fit_observed(log.with_columns(**{LABEL: labels, OBSERVED: examined}), seed)
-        return with_propensity(ranker, by_position(log, examined))
+        source = loaded(source, self.training)
+        labels = label_reader(source, self.label, "CascadeIPS")
+        fitted = fitted_law(self.click_model, source)
 
-    def _check(self, log: ClickLog, labels: np.ndarray, examined: np.ndarray) -> None:
-        unseen = ~(examined > 0)
+        def observed(log: ClickLog) -> ClickLog:
+            examined = fitted.examination(log, given_clicks=self.given_clicks)
+            return self._checked(log.with_columns(**{LABEL: labels(log), OBSERVED: examined}))
+
+        query = fitted.rates.pairs.query_column
+        pages = mapped(projected(source, [*PAGES, "click", self.label, *([] if query is None else [query])]), observed)
+        if self.given_clicks:
+            _warn_hardly_examined(pages)
+        return with_propensity(self.fit_observed(pages, seed), mean_by_position(pages, OBSERVED))
+
+    def _checked(self, log: ClickLog) -> ClickLog:
         refuse(
-            unseen & (labels > 0),
+            ~(log.columns[OBSERVED] > 0) & (log.columns[LABEL] > 0),
             f"a row with {self.label} above 0 must have been examined; under the click model P(examined)",
             "The law does not fit these clicks: choose another one.",
             rows_are(log.offsets),
-            examined,
+            log.columns[OBSERVED],
         )
-        hardly = examined < _HARDLY
-        if self.given_clicks and hardly.any():
-            warnings.warn(
-                f"CascadeIPS: under the click model {hardly.mean():.1%} of the rows can hardly have been examined after the clicks above."
-                " They lose relevance that no weight gives back: set given_clicks=False, or choose a law whose users may go on.",
-                UltrWarning,
-                stacklevel=3,
-            )
+        return log
+
+
+def _warn_hardly_examined(pages: LogSource) -> None:
+    hardly = n_rows = 0
+    for log in pages.chunks():
+        hardly += int(np.count_nonzero(log.columns[OBSERVED] < _HARDLY))
+        n_rows += log.n_rows
+    if hardly:
+        warnings.warn(
+            f"CascadeIPS: under the click model {hardly / n_rows:.1%} of the rows can hardly have been examined after the clicks above."
+            " They lose relevance that no weight gives back: set given_clicks=False, or choose a law whose users may go on.",
+            UltrWarning,
+            stacklevel=3,
+        )

@@ -75,8 +75,7 @@ class DLA:
             LogError: clicks, positions or item features are missing, or there is no click.
             ContractError: the head returns another shape than [B, L].
         """
-        read = (*PAGES, self.label) if self.head is None else None
-        source = projected(loaded(source, self.training), read)
+        source = projected(loaded(source, self.training), PAGES if self.head is None else None, (self.label, "position"))
         labels = label_reader(source, self.label, "DLA")
         n_positions = max(int(log.column("position", "DLA").max(initial=-1)) + 1 for log in source.chunks())
         found = identifiability(source)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ultr.data.checks import check_probabilities, rows_are
 from ultr.data.log import ClickLog
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource, gather, projected
 from ultr.errors import ConfigError
 from ultr.models.fitting import fit_ranker, with_labels, with_propensity
 from ultr.models.ranker import NeuralRanker
@@ -19,7 +19,7 @@ from ultr.propensity.affine import AffineModel, affine_of
 from ultr.propensity.evaluate import by_position
 from ultr.training.batch import Batch
 from ultr.training.exposure import Exposure, exposure_of
-from ultr.training.labelled import TARGET
+from ultr.training.labelled import PAGES, TARGET
 from ultr.training.labels import labels_of
 
 _ALPHA, _BETA = "ultr.alpha", "ultr.beta"
@@ -65,14 +65,15 @@ class DoublyRobust(WeightedClicks):
             raise ConfigError("DoublyRobust: normalise must be None or 'self': a document has no first position.")
 
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:
-        """Fit a ranker.
+        """Fit a ranker. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: the label, the propensity's or the prediction's column or item features are missing, every label is 0, or a
                 prediction is outside [0, 1].
             PropensityError: a propensity is outside (0, 1].
         """
-        log = gather(source)
+        more = [name for name in (self.label, self.propensity, self.relevance) if isinstance(name, str)]
+        log = gather(projected(source, (*PAGES, *more) if isinstance(self.propensity, str) else None))  # a model may read any column
         labels = labels_of(log, self.label, "DoublyRobust")
         clicks = affine_of(log, self.propensity, self.training.usable_device(), seed=seed)
         found = exposure_of(log, labels, clicks.alpha, clicks.beta)

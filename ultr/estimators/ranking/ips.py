@@ -54,5 +54,6 @@ class IPS(WeightedClicks):
             return log.with_columns(**{LABEL: labels(log), OBSERVED: propensities(log, model, device)})
 
         read = columns_read(model)
-        pages = mapped(projected(source, None if read is None else (*PAGES, self.label, *read)), observed)
+        needed = (self.label, *(name for name in read or () if name != "position"))
+        pages = mapped(projected(source, None if read is None else PAGES, needed), observed)
         return with_propensity(self.fit_observed(pages, seed), mean_by_position(pages, OBSERVED))

@@ -43,7 +43,7 @@ class Naive:
         Raises:
             LogError: the label or item features are missing, or every label is 0.
         """
-        loss, source = resolve_loss(self.loss), projected(loaded(source, self.training), (*PAGES, self.label))
+        loss, source = resolve_loss(self.loss), projected(loaded(source, self.training), PAGES, (self.label,))
         labels = label_reader(source, self.label, "Naive")
 
         def objective(scores: Tensor, batch: Batch) -> Tensor:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 from torch import Tensor, nn
 
-from ultr.data.source import LogSource, gather
+from ultr.data.log import ClickLog
+from ultr.data.source import LogSource, mapped, projected
 from ultr.errors import LogError
 from ultr.models.fitting import fit_ranker, with_labels
 from ultr.models.linear import Linear
 from ultr.models.network import Model
 from ultr.models.ranker import NeuralRanker
 from ultr.training.batch import Batch
-from ultr.training.labelled import TARGET
-from ultr.training.labels import gains_of, labels_of
+from ultr.training.labelled import PAGES, TARGET, loaded
+from ultr.training.labels import label_reader
 from ultr.training.losses import Loss, reads_empty_pages, resolve_loss
 from ultr.training.settings import Training
 
@@ -39,21 +42,24 @@ class Oracle:
         resolve_loss(self.loss)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:
-        """Fit a ranker.
+        """Fit a ranker; a log that is longer than `training.shuffle_rows` is read anew for each epoch.
 
         Raises:
             LogError: the log has neither relevance nor grades, or items without features.
         """
-        log, loss = gather(source), resolve_loss(self.loss)
-        if "relevance" not in log.columns and "grade" not in log.columns:
-            raise LogError(f"Oracle needs the column 'relevance' or 'grade': the truth. The log has: {', '.join(log.columns)}.")
-        target = labels_of(log, "relevance", "Oracle") if "relevance" in log.columns else gains_of(log, "Oracle")
+        loss, source = resolve_loss(self.loss), loaded(source, self.training)
+        columns = next((list(log.columns) for log in source.chunks()), [])
+        truth = next((name for name in ("relevance", "grade") if name in columns), None)
+        if truth is None:
+            raise LogError(f"Oracle needs the column 'relevance' or 'grade': the truth. The log has: {', '.join(columns)}.")
+        source = projected(source, (*PAGES, truth))
+        target = label_reader(source, truth, "Oracle") if truth == "relevance" else _gains(source)
 
         def objective(scores: Tensor, batch: Batch) -> Tensor:
             return loss(scores, batch.column(TARGET), batch.mask)
 
         return fit_ranker(
-            with_labels(log, target),
+            mapped(source, lambda log: with_labels(log, target(log))),
             objective,
             by="Oracle",
             model=self.model,
@@ -61,3 +67,11 @@ class Oracle:
             seed=seed,
             keep_empty_pages=reads_empty_pages(loss),
         )
+
+
+def _gains(source: LogSource) -> Callable[[ClickLog], np.ndarray]:
+    """Return the function that reads the gains (2^grade - 1) / (2^max - 1) of a source's pieces, in [0, 1]."""
+    grades = label_reader(source, "grade", "Oracle")
+    largest = max(float(grades(log).max(initial=0.0)) for log in source.chunks())
+    scale = np.expm1(largest * np.log(2)) or 1.0  # all grades 0 are refused where there is nothing to learn from
+    return lambda log: np.expm1(grades(log) * np.log(2)) / scale

@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 
 from ultr.data.checks import refuse, rows_are, within
 from ultr.data.log import ClickLog
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource, gather, projected
 from ultr.errors import ConfigError, LogError
 from ultr.models.fitting import fit_ranker, with_labels, with_propensity
 from ultr.models.linear import Linear
@@ -19,7 +19,7 @@ from ultr.models.network import Model
 from ultr.models.pair_ratios import PairRatios
 from ultr.models.ranker import NeuralRanker
 from ultr.training.batch import Batch
-from ultr.training.labelled import TARGET
+from ultr.training.labelled import PAGES, TARGET
 from ultr.training.labels import labels_of
 from ultr.training.pairs import other_rows
 from ultr.training.settings import Training
@@ -62,13 +62,13 @@ class PairDebias:
             raise ConfigError(f"PairDebias: regulariser must be at least 0, not {self.regulariser!r}.")
 
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:
-        """Fit a ranker and the ratios of its clicked rows.
+        """Fit a ranker and the ratios of its clicked rows. A log on disk is loaded: the columns that training reads.
 
         Raises:
             LogError: clicks, positions or item features are missing, a label is not 0 or 1, no training page shows a clicked row
                 beside an unclicked one, or the log is compressed.
         """
-        log = gather(source)
+        log = gather(projected(source, (*PAGES, self.label)))
         labels, position = self._labels(log), log.column("position", "PairDebias")
         paired = _clicked_with_others(log, labels)
         held_out = validation_pages(log, self.training.validation, seed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ultr.data.checks import refuse, rows_are
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource, gather, projected
 from ultr.errors import ConfigError
 from ultr.models.fitting import with_labels, with_propensity
 from ultr.models.ranker import NeuralRanker
@@ -15,6 +15,7 @@ from ultr.models.weighted_clicks import WeightedClicks
 from ultr.propensity.affine import AffineModel, affine_of
 from ultr.propensity.evaluate import by_position
 from ultr.training.exposure import exposure_of
+from ultr.training.labelled import PAGES
 from ultr.training.labels import labels_of
 
 
@@ -57,14 +58,15 @@ class PolicyAware(WeightedClicks):
             raise ConfigError("PolicyAware: normalise must be None or 'self': a document has no first position.")
 
     def fit(self, source: LogSource, *, seed: int = 0) -> NeuralRanker:
-        """Fit a ranker.
+        """Fit a ranker. A log on disk is loaded: the columns that are read.
 
         Raises:
             LogError: the label, the propensity's or the exposure's column or item features are missing, every label is 0, or `exposure`
                 differs between rows of one document.
             PropensityError: a propensity is outside (0, 1].
         """
-        log = gather(source)
+        more = [name for name in (self.label, self.propensity, self.exposure) if isinstance(name, str)]
+        log = gather(projected(source, (*PAGES, *more) if isinstance(self.propensity, str) else None))  # a model may read any column
         labels = labels_of(log, self.label, "PolicyAware")
         clicks = affine_of(log, self.propensity, self.training.usable_device(), seed=seed)
         found = exposure_of(log, labels, clicks.alpha, clicks.beta)

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from ultr.data.checks import within
 from ultr.data.log import ClickLog
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource, mapped, projected
 from ultr.diagnostics import identifiability
 from ultr.errors import ConfigError, IdentifiabilityWarning
-from ultr.models.examination import counted_log, head_curve, head_logits, per_page
+from ultr.models.counted_source import counted_source
+from ultr.models.examination import head_curve, head_logits, per_page
 from ultr.models.fitting import fit_ranker, with_labels, with_propensity
 from ultr.models.linear import Linear
 from ultr.models.network import Model
@@ -25,9 +26,10 @@ from ultr.models.positions import PositionLogits
 from ultr.models.ranker import NeuralRanker
 from ultr.training.batch import Batch
 from ultr.training.cells import CLICKS, SHOWN
+from ultr.training.labelled import PAGES, loaded
 from ultr.training.position_based import product_loss, sum_loss
 from ultr.training.settings import Training
-from ultr.training.split import validation_pages
+from ultr.training.split import held_out
 
 Combine = Literal["multiplicative", "additive"]
 
@@ -42,7 +44,8 @@ class TwoTower:
     by the other.
 
     Without a head of one's own, rows are summed to the distinct (query, item, position), so that a step costs the same for any number of
-    pages; with one, for a network that sees the whole page, or for a log without queries, the pages themselves are used.
+    pages, and a long log on disk is read piece by piece; with one, for a network that sees the whole page, or for a log without queries,
+    the pages themselves are used, in memory.
 
     Args:
         combine: "multiplicative" or "additive".
@@ -94,12 +97,13 @@ class TwoTower:
             LogError: clicks, positions or item features are missing, a label is outside [0, 1], or there is no click.
             ContractError: the head returns another shape than [B, L].
         """
-        log = gather(source)
-        counted = counted_log(log, self.label, "TwoTower", self.model, by_position=self.head is None)
-        found = identifiability(log)
+        read = (*PAGES, self.label) if self.head is None else None  # a head may read any column
+        source = projected(loaded(source, self.training), read)
+        counted = counted_source(source, self.label, "TwoTower", self.model, by_position=self.head is None)
+        found = identifiability(source)
         if not found.identified:
             warnings.warn(found.explain(), IdentifiabilityWarning, stacklevel=2)
-        n_positions = int(log.columns["position"].max()) + 1
+        n_positions = max(int(log.columns["position"].max(initial=-1)) + 1 for log in source.chunks())
         head = copy.deepcopy(self.head) if self.head is not None else PositionLogits(n_positions, self._start(counted))
         adversary = _Adversary()
 
@@ -125,9 +129,9 @@ class TwoTower:
             keep_empty_pages=True,
             distinct=True,
         )
-        trained = log.select(~validation_pages(log, self.training.validation, seed))
-        curve = head_curve(head, trained, torch.sigmoid if self._multiplicative else torch.exp)
-        return with_propensity(ranker, np.pad(curve, (0, n_positions - len(curve)), constant_values=np.nan))
+        split = held_out(source, self.training.validation, seed)
+        trained = mapped(source, lambda log: log.select(~split(log)))
+        return with_propensity(ranker, head_curve(head, trained, n_positions, torch.sigmoid if self._multiplicative else torch.exp))
 
     @property
     def _multiplicative(self) -> bool:

@@ -12,10 +12,11 @@ import torch
 from ultr.data.checks import refuse, rows_are, within
 from ultr.data.items import features_of
 from ultr.data.log import ClickLog
-from ultr.data.source import LogSource, gather
+from ultr.data.source import LogSource, gather, projected
 from ultr.errors import ConfigError, LogError
 from ultr.models.lightgbm_parameters import Parameter, checked_parameters
 from ultr.propensity.evaluate import AnyPropensity, by_position, propensities
+from ultr.training.labelled import PAGES
 from ultr.training.labels import labels_of
 from ultr.training.split import validation_pages
 from ultr.training.weights import inverse_propensity
@@ -123,7 +124,7 @@ class UnbiasedLambdaMART:
                 raise ConfigError(f"{_BY}: {name} has no effect with {what}; it is for {' and '.join(map(repr, readers))}.")
 
     def fit(self, source: LogSource, *, seed: int = 0) -> TreeRanker:
-        """Fit trees.
+        """Fit trees. A log on disk is loaded: the columns that are read.
 
         Args:
             source: The log. "position" and "pairwise" need positions and pages as they were shown, not compressed ones.
@@ -141,7 +142,9 @@ class UnbiasedLambdaMART:
         from ultr.models.lambdamart import TARGET
         from ultr.models.tree_ranker import TreeRanker
 
-        log = gather(source)
+        model = self.debias == "ips" and self.propensity is not None and not isinstance(self.propensity, str)  # may read any column
+        named = self.propensity if isinstance(self.propensity, str) else "propensity"
+        log = gather(projected(source, None if model else (*PAGES, self.label, named)))
         features_of(log.items, _BY)
         target, given = self._target(log, seed)
         log = log.with_columns(**{TARGET: target})
