@@ -587,3 +587,12 @@ def test_a_memory_limit_is_an_amount_of_memory(limit, tmp_path):
     with pytest.raises(ConfigError, match="memory_limit must be an amount of memory"):
         import_table(tmp_path / "t.csv", tmp_path / "log", memory_limit=limit)
     assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize("above", ["\n", "\n\n", "\r\n", "\r\n\r\n"])
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_empty_lines_above_the_header_are_passed_over(above, name, tmp_path):
+    text = f"{above}page,item\n1,a\n1,b\n2,a\n".encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    log = check_equal(tmp_path / name, tmp_path)
+    assert len(log) == 2

@@ -187,7 +187,9 @@ def _text(file: Path, sources: Sequence[str]) -> Iterator[pa.RecordBatch]:
     wanted = [names[have.index(source)] for source in sources]
     with pa_csv.open_csv(
         file,
-        read_options=pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=names, skip_rows_after_names=1),
+        read_options=pa_csv.ReadOptions(
+            use_threads=False, block_size=_BLOCK, column_names=names, skip_rows=_blank_lines(file), skip_rows_after_names=1
+        ),
         parse_options=pa_csv.ParseOptions(delimiter=separator_of(file), newlines_in_values=True),
         convert_options=pa_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
@@ -197,6 +199,13 @@ def _text(file: Path, sources: Sequence[str]) -> Iterator[pa.RecordBatch]:
         ),
     ) as reader:
         yield from reader
+
+
+def _blank_lines(file: Path) -> int:
+    """Return how many empty lines stand above the header; pandas passes over them."""
+    with pa.input_stream(str(file), compression="detect") as stream:
+        start = stream.read(_BATCH)
+    return len(re.match(rb"[\r\n]*", start)[0].replace(b"\r\n", b"\n"))  # type: ignore[index]  # it matches nothing too
 
 
 def _parquet(file: Path, sources: Sequence[str]) -> Iterator[pa.RecordBatch]:
