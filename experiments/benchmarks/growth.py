@@ -5,10 +5,10 @@
 100,000 queries of 10 documents with 20 features; a weak policy shows all ten in its order, on half of the pages with two neighbours
 swapped: at most 10 orders a query. Every line is a fresh process that opens the log and does one thing; its peak is the largest resident
 set it ever had, Python, libraries and the items' features (80 MB) included. "counting" is of (query, item, position); EM takes 20 steps
-(position-based) and 3 (dynamic Bayesian); IPS and DLA take 500 steps of 256 pages and watch what is held out 10 times; "DLA, compressed"
-merges equal pages first; "metrics" ranks the log by a fitted model and judges it by nine metrics, "session metrics" judges the logged
-order. `--write` keeps growth.json and growth.png in experiments/results. Logs go to DIR (the system's temporary folder; 2.5 GB) and are
-removed.
+(position-based) and 3 (dynamic Bayesian, user browsing: 55 counts a pair, by position and last click); IPS and DLA take 500 steps of 256
+pages and watch what is held out 10 times; "DLA, compressed" merges equal pages first; "metrics" ranks the log by a fitted model and
+judges it by nine metrics, "session metrics" judges the logged order. `--write` keeps growth.json and growth.png in experiments/results.
+Logs go to DIR (the system's temporary folder; 2.5 GB) and are removed.
 """
 
 from __future__ import annotations
@@ -71,6 +71,10 @@ def position_based(log: ultr.ParquetLog) -> None:
     ultr.click_models.fit(ultr.click_models.PositionBased, log, max_iter=20, tol=0)
 
 
+def user_browsing(log: ultr.ParquetLog) -> None:
+    ultr.click_models.fit(ultr.click_models.UserBrowsing, log, max_iter=3, tol=0)
+
+
 def dynamic_bayesian(log: ultr.ParquetLog) -> None:
     ultr.click_models.fit(ultr.click_models.DynamicBayesian, log, max_iter=3, tol=0)
 
@@ -116,6 +120,7 @@ TASKS: dict[str, Callable[[ultr.ParquetLog], None]] = {
     "compress": compress,
     "EM, position-based": position_based,
     "EM, dynamic Bayesian": dynamic_bayesian,
+    "EM, user browsing": user_browsing,
     "harvesting": harvest,
     "IPS": ips,
     "DLA": dla,
@@ -172,7 +177,7 @@ def plot(found: list[dict[str, object]], file: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained")
-    styles = [(f"C{i}", marker) for marker in "os" for i in range(6)]
+    styles = [(f"C{i}", marker) for marker in "os^" for i in range(6)][: len(TASKS)]
     for task, (colour, marker) in zip(TASKS, styles, strict=True):
         lines = [row for row in found if row["task"] == task]
         rows = [row["rows"] for row in lines]

@@ -227,7 +227,7 @@ class CellCounts:
 
     def __init__(self) -> None:
         self._shown, self._clicks = np.zeros((2, 0, 0))  # with room for more pairs
-        self._sorted: list[Cells] = []
+        self._sorted: list[Cells] = []  # in place of the tables, once those would be too large
 
     def add(self, pair: np.ndarray, context: np.ndarray, clicks: np.ndarray | None, counts: np.ndarray | None = None) -> None:
         """Count rows.
@@ -241,7 +241,9 @@ class CellCounts:
         rows, columns = (
             max(old, int(new.max()) + 1 if len(new) else 0) for old, new in zip(self._shown.shape, (pair, context), strict=True)
         )
-        if rows * columns > _DENSE_CELLS:
+        if self._sorted or rows * columns > _DENSE_CELLS:
+            if not self._sorted:
+                self._sorted, self._shown, self._clicks = [self.cells()], *np.zeros((2, 0, 0))
             self._sorted.append(_sorted_cells(pair, context, np.zeros(len(pair)) if clicks is None else clicks, counts))
             self._merge_sorted()
             return
@@ -256,10 +258,12 @@ class CellCounts:
 
     def cells(self) -> Cells:
         """Return the cells that were shown, by pair and context."""
+        if self._sorted:
+            self._sorted = [_joined(self._sorted)]
+            return self._sorted[0]
         flat = np.flatnonzero(self._shown)
         shown, clicks = self._shown.reshape(-1)[flat], self._clicks.reshape(-1)[flat]
-        dense = Cells(*np.divmod(flat, max(1, self._shown.shape[1])), shown, clicks)
-        return _joined([dense, *self._sorted]) if self._sorted else dense
+        return Cells(*np.divmod(flat, max(1, self._shown.shape[1])), shown, clicks)
 
     def _grow(self, rows: int, columns: int) -> None:
         """Make room for pairs below `rows` and contexts below `columns`; half as many pairs again, so that few pieces have to."""
@@ -272,8 +276,8 @@ class CellCounts:
             self._clicks = np.pad(self._clicks, more)
 
     def _merge_sorted(self) -> None:
-        """Join what was sorted piece by piece, once it is as much as what was joined before."""
-        if sum(len(part.pair) for part in self._sorted[1:]) > max(len(self._sorted[0].pair), _SORTED_CELLS):
+        """Join what was sorted piece by piece, once it is half as much as what was joined before."""
+        if sum(len(part.pair) for part in self._sorted[1:]) > max(len(self._sorted[0].pair) // 2, _SORTED_CELLS):
             self._sorted = [_joined(self._sorted)]
 
 
@@ -302,12 +306,29 @@ class Cells(NamedTuple):
 
 
 def _joined(parts: list[Cells]) -> Cells:
-    pair, context, shown, clicks = (np.concatenate([getattr(part, name) for part in parts]) for name in Cells._fields)
-    return _sorted_cells(pair, context, clicks, shown)
+    """Add up cells that are sorted, with few copies of them at a time."""
+    if len(parts) == 1:
+        return parts[0]
+    keys = np.concatenate([part.pair.astype(np.int64) << 32 | part.context for part in parts])
+    order = np.argsort(keys, kind="stable")  # finds the runs
+    keys = keys[order]
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    keys = keys[first]
+    shown, clicks = (
+        np.add.reduceat(np.concatenate([getattr(part, name) for part in parts])[order], first) if len(first) else np.zeros(0)
+        for name in ("shown", "clicks")
+    )
+    return Cells(*_apart(keys), shown, clicks)
 
 
 def _sorted_cells(pair: np.ndarray, context: np.ndarray, clicks: np.ndarray, counts: np.ndarray | None) -> Cells:
     """Count cells by sorting, for tables that would be mostly empty."""
     keys, cell = np.unique(pair.astype(np.int64) << 32 | context, return_inverse=True)
     shown, clicked = np.bincount(cell, counts, len(keys)), np.bincount(cell, clicks, len(keys))
-    return Cells(keys >> 32, keys & 0xFFFFFFFF, shown.astype(np.float64), clicked)
+    return Cells(*_apart(keys), shown.astype(np.float64), clicked)
+
+
+def _apart(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return pair and context of the keys, in 4 bytes each where they fit."""
+    context = keys & 0xFFFFFFFF
+    return (keys >> 32).astype(np.int32), context.astype(np.int32 if context.max(initial=0) < 1 << 31 else np.int64)
