@@ -17,8 +17,10 @@ from ultr.estimators.multi_attribution.moae import MoAENetwork
 from ultr.estimators.multi_attribution.natal import NATALNetwork
 from ultr.estimators.multi_attribution.ple import PLENetwork
 from ultr.estimators.multi_attribution.shared_bottom import SharedBottomNetwork
+from ultr.models import expert_mixture
 from ultr.models.attribution_fitting import read_credits
 from ultr.models.attribution_network import Experts, Shape, among_all, mixture
+from ultr.models.expert_mixture import mixed_experts
 from ultr.training.gradients import joined, projected, scaled
 
 LOG = simulators.Journeys(300, seed=1, n_ads=30, base=-2.5).log(seed=2)
@@ -71,6 +73,31 @@ def test_gates_are_shares_and_mixtures_weighted_sums():
     for v in range(3):
         own = [experts[:, e] for e in (0, 1, 2 + 2 * v, 3 + 2 * v)]
         torch.testing.assert_close(mixed[:, v], sum(gate[:, v, k, None] * expert for k, expert in enumerate(own)))
+
+
+@pytest.mark.parametrize("kind", [MMoENetwork, PLENetwork, MoAENetwork])
+@pytest.mark.parametrize("fields", [{}, {"n_dense": 0}, {"sizes": (), "lengths": ()}], ids=["both", "embedded", "dense"])
+def test_mixed_experts_are_mixtures_of_experts(monkeypatch, kind, fields):
+    """Piece by piece, the last one shorter: outputs and all gradients of the parts put together."""
+    monkeypatch.setattr(expert_mixture, "_PIECE", 3)
+    network = made(kind, dataclasses.replace(SHAPE, **fields)).double()
+    z = torch.randn(8, network.shape.width, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
+    wanted = torch.randn(8, 3, 7, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    found = mixed_experts(network.experts, network.gates, z, 2)
+    plain = mixture(among_all(network.gates(z), 2), network.experts(z))
+    torch.testing.assert_close(found, plain)
+    tensors = [z, *network.experts.parameters(), *network.gates.parameters()]
+    for a, b in zip(*(torch.autograd.grad((x * wanted).sum(), tensors) for x in (found, plain)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_mixed_experts_in_half_precision():
+    network = made(PLENetwork)
+    z = network.embed(CODES, NUMBERS)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = mixed_experts(network.experts, network.gates, z, 2)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), mixed_experts(network.experts, network.gates, z, 2), rtol=0.1, atol=0.1)
 
 
 # Reductions between networks

@@ -15,7 +15,7 @@ from ultr.data.checks import as_numbers, refuse, rows_are
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError, LogError
-from ultr.models.attribution_network import AttributionNetwork, Shape
+from ultr.models.attribution_network import AttributionNetwork, Shape, beside
 from ultr.models.attribution_settings import AttributionSettings
 from ultr.models.fitted_attribution import FittedAttribution
 from ultr.models.untrained import SAMPLE, warn_untrained
@@ -88,13 +88,13 @@ def fit_attribution(settings: AttributionSettings, build: Build, source: LogSour
         decaying = [p for name, p in network.named_parameters() if not name.startswith("embedding.") and "bias" not in name]
 
         def losses(batch: Touches, embedded: Tensor) -> list[Tensor]:
-            logits = network.logits(embedded)
-            out = [mixed(*cross_entropy(logit[:, 0]), batch.credit[:, v]) for v, logit in enumerate(logits[: batch.credit.shape[1]])]
-            return [*out, class_loss(logits[-1], batch.joint, reduction="none")] if settings.cartesian else out
+            logits, single = network.logits(embedded), batch.credit.T
+            of_views = mixed(*cross_entropy(torch.cat(logits[: len(single)], dim=1).T), single).unbind(0)  # all at once
+            return [*of_views, class_loss(logits[-1], batch.joint, reduction="none")] if settings.cartesian else list(of_views)
 
         def loss(batch: Touches) -> tuple[Tensor, Tensor]:
             looked_up = network.embedding(batch.codes).flatten(1)
-            main, *auxiliary = losses(batch, torch.cat([looked_up, batch.numbers], dim=1))
+            main, *auxiliary = losses(batch, beside(looked_up, batch.numbers))
             tensors = [*dense, *([looked_up] if shape.lengths else [])]
             value = joined(main, auxiliary, weights, tensors, settings.gradient)
             if not decay:

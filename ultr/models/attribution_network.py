@@ -74,7 +74,7 @@ class AttributionNetwork(nn.Module):
 
     def embed(self, codes: Tensor, numbers: Tensor) -> Tensor:
         """Return embeddings and dense numbers of each impression, shape [B, W]."""
-        return torch.cat([self.embedding(codes).flatten(1), numbers], dim=1)
+        return beside(self.embedding(codes).flatten(1), numbers)
 
     def logits(self, embedded: Tensor) -> list[Tensor]:
         """Return the logits of each view, each of shape [B, outputs]."""
@@ -109,7 +109,7 @@ class Experts(nn.Module):
         self.weight, self.bias = weights(n, shape.width, shape.expert), nn.Parameter(torch.full((n, 1, shape.expert), _BIAS))
         self.down, self.up = weights(1, n_fields, narrow), weights(1, narrow, n_fields)
         self.mean: Tensor
-        self.lengths = shape.lengths
+        self.n_dense = shape.n_dense
         field = np.repeat(np.arange(n_fields), shape.lengths)
         mean = np.zeros((shape.width, n_fields), dtype=np.float32)
         mean[np.arange(len(field)), field] = 1 / np.asarray(shape.lengths)[field]
@@ -128,13 +128,22 @@ class Experts(nn.Module):
         flat = torch.addmm(self.bias.reshape(-1), gated, self.weight.transpose(0, 1).reshape(width, n * hidden))
         return torch.relu(flat).unflatten(1, (n, hidden))
 
+    def opening(self, squeezed: Tensor) -> Tensor:
+        """Return how far the gate of each field is open, shape [..., F]; with dense numbers [..., F + 1], all of which pass.
+
+        Args:
+            squeezed: The means of the fields times `down`, shape [..., narrow].
+        """
+        gate = torch.sigmoid(torch.relu(squeezed) @ self.up[0])
+        return torch.cat([gate, gate.new_ones(*gate.shape[:-1], 1)], dim=-1) if self.n_dense else gate
+
+    def spread(self) -> Tensor:
+        """Return 1 where a number belongs to a gate, shape [F, W] or, with dense numbers, [F + 1, W]."""
+        own = (self.mean.T > 0).to(self.mean.dtype)
+        return torch.cat([own, 1 - own.sum(0, keepdim=True)]) if self.n_dense else own
+
     def _gated(self, embedded: Tensor) -> Tensor:
-        """Multiply every field by its gate; dense numbers pass as they are."""
-        if not self.lengths:
-            return embedded
-        gate = torch.sigmoid(torch.relu((embedded @ self.mean) @ self.down[0]) @ self.up[0])  # [..., B, F]
-        passing = torch.ones(*gate.shape[:-1], embedded.shape[-1] - sum(self.lengths), device=gate.device)
-        return embedded * torch.cat([gate @ (self.mean[: sum(self.lengths)].T > 0).to(gate.dtype), passing], dim=-1)
+        return embedded * (self.opening((embedded @ self.mean) @ self.down[0]) @ self.spread())
 
 
 class Layers(nn.Module):
@@ -182,9 +191,11 @@ class Gates(nn.Module):
 
     def forward(self, embedded: Tensor) -> Tensor:
         """Return the weights of the experts, non-negative and of sum 1, shape [B, V, K]."""
-        n, width, experts = self.weight.shape
-        flat = embedded @ self.weight.transpose(0, 1).reshape(width, n * experts)
-        return torch.softmax(flat.unflatten(1, (n, experts)), dim=-1)
+        return self.shares(self.weight.transpose(1, 2).flatten(0, 1) @ embedded.T)
+
+    def shares(self, logits: Tensor) -> Tensor:
+        """Return the weights of the experts, shape [B, V, K], for logits that stand gate by gate, shape [V K, B]: a faster softmax."""
+        return torch.softmax(logits.unflatten(0, (self.weight.shape[0], -1)), dim=1).permute(2, 0, 1)
 
 
 def mixture(gate: Tensor, experts: Tensor) -> Tensor:
@@ -193,14 +204,20 @@ def mixture(gate: Tensor, experts: Tensor) -> Tensor:
 
 
 def among_all(gate: Tensor, n: int) -> Tensor:
-    """Spread gates over n public experts and n private ones of each view, [B, V, 2 n], over all experts, [B, V, n + V n].
+    """Spread gates over n public experts and m private ones of each view, [B, V, n + m], over all experts, [B, V, n + V m].
 
     Public experts come first, then those of each view; a view has weight 0 for the private experts of the others.
     """
-    n_views = gate.shape[1]
-    public, private = gate.split([n, n], dim=2)
-    own = torch.eye(n_views, device=gate.device, dtype=gate.dtype)[:, :, None]
-    return torch.cat([public, (private[:, :, None] * own).flatten(2)], dim=2)
+    n_views, n_own = gate.shape[1:]
+    private = n_own - n
+    n_all = n + n_views * private
+    place = torch.tensor([v * n_all + k + (v * private if k >= n else 0) for v in range(n_views) for k in range(n_own)], device=gate.device)
+    return gate.new_zeros(len(gate), n_views * n_all).index_copy(1, place, gate.flatten(1)).unflatten(1, (n_views, n_all))
+
+
+def beside(looked_up: Tensor, numbers: Tensor) -> Tensor:
+    """Return embeddings with dense numbers beside them, shape [B, W]."""
+    return torch.cat([looked_up, numbers], dim=1) if numbers.shape[1] else looked_up
 
 
 def weights(n: int, width: int, out: int) -> nn.Parameter:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ultr.errors import ConfigError, ContractError
 from ultr.training import ranks
+from ultr.training.lazy_adam import LazyAdam
 from ultr.training.settings import Training
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _optimizers(networks: Sequence[nn.Module], training: Training, weight_decay:
     if training.optimizer == "adagrad":
         sparse = [{"params": tables, "weight_decay": 0.0}] if tables else []
         return [torch.optim.Adagrad([*groups, *sparse], lr=rate, initial_accumulator_value=0.1)]
-    return [torch.optim.Adam(groups, lr=rate), *([torch.optim.SparseAdam(tables, lr=rate)] if tables else [])]
+    return [torch.optim.Adam(groups, lr=rate), *([LazyAdam(tables, lr=rate)] if tables else [])]
 
 
 def _sparse_tables(network: nn.Module) -> list[Tensor]:

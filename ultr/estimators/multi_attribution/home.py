@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ultr.data.source import LogSource
 from ultr.models.attribution_fitting import fit_attribution
-from ultr.models.attribution_network import AttributionNetwork, Experts, Gates, Layers, Shape, mixture, weights
+from ultr.models.attribution_network import AttributionNetwork, Experts, Gates, Layers, Shape, among_all, mixture, weights
 from ultr.models.attribution_settings import AttributionSettings
 from ultr.models.fitted_attribution import FittedAttribution
 
@@ -58,10 +58,8 @@ class HoMENetwork(AttributionNetwork):
         self.towers = Layers(shape.n_views, shape.expert, shape.tower)
 
     def views(self, embedded: Tensor) -> Sequence[Tensor]:
-        kinds, n_views = 1 + self.shape.n_views, self.shape.n_views
-        own = torch.eye(kinds, device=embedded.device)[:, :, None]
-        within = (self.within(embedded)[:, :, None] * own).flatten(2)  # each kind mixes its own experts
-        public, private = mixture(within, self.experts(embedded)).split([1, n_views], dim=1)
+        within = among_all(self.within(embedded), 0)  # each kind mixes its own experts
+        public, private = mixture(within, self.experts(embedded)).split([1, self.shape.n_views], dim=1)
         first, second = self.between(embedded).split([1, 1], dim=2)
         return self.towers(first * public + second * private + private).unbind(0)
 

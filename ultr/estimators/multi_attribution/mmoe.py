@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ultr.data.source import LogSource
 from ultr.models.attribution_fitting import fit_attribution
-from ultr.models.attribution_network import AttributionNetwork, Experts, Gates, Layers, Shape, mixture
+from ultr.models.attribution_network import AttributionNetwork, Experts, Gates, Layers, Shape
 from ultr.models.attribution_settings import AttributionSettings
+from ultr.models.expert_mixture import mixed_experts
 from ultr.models.fitted_attribution import FittedAttribution
 
 
@@ -49,4 +50,4 @@ class MMoENetwork(AttributionNetwork):
         self.towers = Layers(shape.n_views, shape.expert, shape.tower)
 
     def views(self, embedded: Tensor) -> Sequence[Tensor]:
-        return self.towers(mixture(self.gates(embedded), self.experts(embedded))).unbind(0)
+        return self.towers(mixed_experts(self.experts, self.gates, embedded, self.shape.experts)).unbind(0)

@@ -11,8 +11,9 @@ from torch import Tensor
 from ultr.data.source import LogSource
 from ultr.models.asymmetric_towers import AsymmetricTowers
 from ultr.models.attribution_fitting import fit_attribution
-from ultr.models.attribution_network import AttributionNetwork, Experts, Gates, Shape, among_all, mixture
+from ultr.models.attribution_network import AttributionNetwork, Experts, Gates, Shape
 from ultr.models.attribution_settings import AttributionSettings
+from ultr.models.expert_mixture import mixed_experts
 from ultr.models.fitted_attribution import FittedAttribution
 
 
@@ -55,5 +56,4 @@ class MoAENetwork(AttributionNetwork):
         self.towers = AsymmetricTowers(shape, detach)
 
     def views(self, embedded: Tensor) -> Sequence[Tensor]:
-        gate = among_all(self.gates(embedded), self.shape.experts)
-        return self.towers(mixture(gate, self.experts(embedded)))
+        return self.towers(mixed_experts(self.experts, self.gates, embedded, self.shape.experts))
