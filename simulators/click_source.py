@@ -17,6 +17,7 @@ from simulators.relevance import GradedRelevance
 from simulators.world import BLOCK_PAGES
 from ultr import __version__
 from ultr.click_models.base import ClickModel
+from ultr.data.checks import check_shards
 from ultr.data.items import Items
 from ultr.data.log import ClickLog
 from ultr.data.ranking import RankingData
@@ -183,8 +184,7 @@ class Blocks:
 
     def shards(self, n: int) -> Sequence[Blocks]:
         """Split into n sources of whole blocks; see `ClickSource.shards`."""
-        if n < 1:
-            raise LogError(f"A log splits into at least 1 shard, not {n}.")
+        check_shards(n)
         ends = [i * len(self.which) // n for i in range(n + 1)]
         return [Blocks(self.drawing, self.which[start:stop], self.examined) for start, stop in pairwise(ends)]
 

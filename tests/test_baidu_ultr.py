@@ -168,7 +168,7 @@ def test_one_document_has_one_id_in_all_files_and_the_log_is_split_by_file(tmp_p
         assert np.array_equal(concat(pieces).columns["item"], whole.columns["item"])
     again = pickle.loads(pickle.dumps(source.shards(2)[1]))
     assert sum(len(piece) for piece in again.chunks()) == 2 * len(LENGTHS)
-    with pytest.raises(LogError, match="at least 1 shard"):
+    with pytest.raises(LogError, match="a whole number of shards"):
         source.shards(0)
 
 

@@ -64,7 +64,7 @@ def test_shards_are_disjoint_and_cover_the_log():
         assert_same(concat([chunk for shard in shards for chunk in shard.chunks()]), concat(list(source.chunks())))
     again = pickle.loads(pickle.dumps(source.shards(2)[1].shards(2)[1]))
     assert_same(concat(list(again.chunks())), list(source.chunks())[2])
-    with pytest.raises(LogError, match="at least 1 shard, not 0"):
+    with pytest.raises(LogError, match="a whole number of shards, 1 or more, not 0"):
         source.shards(0)
 
 

@@ -146,7 +146,7 @@ def test_the_truth_is_a_propensity_for_any_pairs():
         (lambda: MissingNotAtRandom(5, 5, exposure_power=61), ConfigError, r"exposure_power must be in \[0, 60\]"),
         (lambda: MissingNotAtRandom(5, 5, popularity="1"), ConfigError, "popularity must be at least 0"),
         (lambda: MissingNotAtRandom(5, 5, mean_exposure=1.0), ConfigError, r"mean_exposure must be in \(0, 1\)"),
-        (lambda: MissingNotAtRandom(5, 5, seed=-1), ValueError, "seed must be a non-negative integer"),
+        (lambda: MissingNotAtRandom(5, 5, seed=-1), ConfigError, "seed must be a non-negative integer"),
         (lambda: WORLD.log(rows="shown"), ConfigError, "rows must be one of clicks, exposed, all"),
         (lambda: WORLD.relevance([30]), LogError, r"users must be in 0\.\.29, but go from 30 to 30"),
         (lambda: WORLD.exposure(["a"]), LogError, "users must be numbers of users"),

@@ -191,9 +191,9 @@ def test_shards_are_about_equally_large():
     assert [len(shard) for shard in log_of_sessions(list(range(10))).shards(4)] == [3, 2, 3, 2]
 
 
-@pytest.mark.parametrize("n", [0, -1])
+@pytest.mark.parametrize("n", [0, -1, 1.5, "a", None, True])
 def test_there_is_no_log_in_no_shards(n):
-    with pytest.raises(LogError, match="1 or more shards"):
+    with pytest.raises(LogError, match="a whole number of shards, 1 or more"):
         small_log().shards(n)
 
 

@@ -290,7 +290,7 @@ def test_shards_are_disjoint_and_cover(opened, n):
 
 
 def test_a_log_splits_into_one_shard_or_more(opened):
-    with pytest.raises(LogError, match="at least 1 shard, not 0"):
+    with pytest.raises(LogError, match="a whole number of shards, 1 or more, not 0"):
         opened.shards(0)
 
 

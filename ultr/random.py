@@ -6,6 +6,8 @@ import zlib
 
 import numpy as np
 
+from ultr.errors import ConfigError
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
@@ -19,10 +21,10 @@ def generator(seed: int, *keys: int | str) -> np.random.Generator:
         keys: What the numbers are for ("split"), and which block or cell (integers).
 
     Raises:
-        ValueError: `seed` is not a non-negative integer.
+        ConfigError: `seed` is not a non-negative integer.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be a non-negative integer, not {seed!r}.")
+        raise ConfigError(f"seed must be a non-negative integer, not {seed!r}.")
     words = [zlib.crc32(key.encode()) if isinstance(key, str) else int(key) for key in keys]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(int(seed), spawn_key=tuple(words))))
 

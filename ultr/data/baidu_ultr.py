@@ -13,7 +13,7 @@ from ultr.data.arrow import empty_log
 from ultr.data.baidu_features import read_features
 from ultr.data.baidu_files import BaiduFile, about, find_files
 from ultr.data.baidu_pages import SHOWN, PageLayout, hashes_of, layout_of, numbers_of
-from ultr.data.checks import check_clicks, check_grades, rows_are
+from ultr.data.checks import check_clicks, check_grades, check_shards, rows_are
 from ultr.data.items import Items
 from ultr.data.log import ClickLog
 from ultr.data.padded import slots
@@ -79,8 +79,7 @@ class BaiduLog:
         Raises:
             LogError: n is less than 1.
         """
-        if n < 1:
-            raise LogError(f"A log splits into at least 1 shard, not {n}.")
+        check_shards(n)
         bounds = [i * len(self.files) // n for i in range(n + 1)]
         return [replace(self, files=self.files[bounds[i] : bounds[i + 1]]) for i in range(n)]
 

@@ -29,6 +29,12 @@ def within(value: object, interval: str) -> bool:
     return (low <= number if interval[0] == "[" else low < number) and (number <= high if interval[-1] == "]" else number < high)
 
 
+def check_shards(n: object) -> None:
+    """Raise LogError unless a log can be split into n."""
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise LogError(f"A log splits into a whole number of shards, 1 or more, not {n!r}.")
+
+
 def require(columns: Mapping[str, object], name: str, *, by: str, kind: str = "column", hint: str = "") -> None:
     """Raise LogError unless `name` is there, saying who needs it and what there is instead."""
     if name not in columns:

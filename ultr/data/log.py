@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ultr.data.checks import require
+from ultr.data.checks import check_shards, require
 from ultr.data.items import Items
 from ultr.data.order import Reordered, order_by_score
 from ultr.data.padded import offsets_of, slots
@@ -236,8 +236,7 @@ class ClickLog:
         Raises:
             LogError: `n` is no number of 1 or more.
         """
-        if n < 1:
-            raise LogError(f"A log splits into 1 or more shards, not {n}.")
+        check_shards(n)
         codes, sessions = self._session_codes
         shard = codes * n // max(1, len(sessions))
         order = np.argsort(shard, kind="stable")

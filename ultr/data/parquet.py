@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ultr.data.arrow import Layout, empty_log
+from ultr.data.checks import check_shards
 from ultr.data.folder import Folder, RowGroup, read_folder
 from ultr.data.items import Items
 from ultr.data.log import ClickLog
@@ -162,8 +163,7 @@ class ParquetLog:
         Raises:
             LogError: n is less than 1.
         """
-        if n < 1:
-            raise LogError(f"A log splits into at least 1 shard, not {n}.")
+        check_shards(n)
         shard = [i * n // len(self.groups) for i in range(len(self.groups))]
         return [replace(self, groups=tuple(g for g, s in zip(self.groups, shard, strict=True) if s == i)) for i in range(n)]
 
@@ -197,6 +197,10 @@ class ParquetLog:
 
 def _find(path: str | Path) -> list[Path]:
     """Return the folders behind a path or a pattern."""
+    if not isinstance(path, (str, Path)):
+        raise FileError(
+            f"A log is opened by a path or a pattern, not by {path!r}. Join several folders by a pattern such as 'logs/2026-*'."
+        )
     if Path(path).exists() or not glob.has_magic(str(path)):
         return [Path(path).absolute()]
     found = sorted(glob.glob(str(path)))
