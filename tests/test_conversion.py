@@ -270,12 +270,20 @@ def test_a_propensity_model_of_any_kind_is_taken():
     )
 
 
+@pytest.mark.parametrize("kind", WEIGHTED)
+def test_an_array_of_one_value_a_row_is_no_propensity_by_position(kind):
+    with pytest.raises(PropensityError, match=r"every page has one row, and the array 1500 values, one a row\. Give them as a column"):
+        kind(fields=FIELDS, training=QUICK, propensity=np.full(LOG.n_rows, 0.3)).fit(LOG)
+
+
 @pytest.mark.parametrize(
     "kind, settings, message",
     [
         *[(kind, {"fields": None}, f"{kind.__name__}: fields says which columns") for kind in ALL],
         (ESMM, {"towers": (0,)}, r"towers are hidden layer widths of at least 1, \(\) for linear ones, not \(0,\)"),
         (ESMM, {"towers": (8.0,)}, "towers"),
+        (ESMM, {"towers": None}, "towers are hidden layer widths .* not None"),
+        (ESMM, {"fields": Fields(dense=("x", "click"))}, "ESMM: 'click' is what it predicts: leave it out of the fields"),
         (ESMM, {"training": ultr.Training(weight_decay=(0.1, 0.2))}, "give one weight_decay"),
         *[(kind, {"clip": 0.5}, f"{kind.__name__}: clip is the largest weight, at least 1") for kind in WEIGHTED],
         *[(kind, {"normalise": "first"}, "normalise must be None or 'self'") for kind in WEIGHTED],
@@ -322,6 +330,12 @@ UNCLICKED = int(np.argmin(LOG.columns["click"]))
 def test_bad_logs_are_refused(kind, log, message):
     with pytest.raises(LogError, match=message):
         kind(fields=FIELDS, training=QUICK).fit(log)
+
+
+def test_tables_that_no_memory_holds_are_refused():
+    fields = Fields(categorical={"ad": 2**30}, embedding=2**16)
+    with pytest.raises(ConfigError, match="The tables of 1 fields need 281,475 GB, more than there is"):
+        ESMM(fields=fields, training=QUICK).fit(LOG)
 
 
 def test_predicting_needs_the_fields():

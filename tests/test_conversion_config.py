@@ -210,7 +210,7 @@ def test_a_credit_out_of_range_is_refused(refused):
         ('["price"]', '["prise"]', "ESMM needs the row or page column 'prise', which the log lacks. Did you mean 'price'?"),
         ('["price"]', '"price"', "[estimator.fields] Fields: dense must be a list, not 'price'"),
         ('item = "vocabulary"', 'item = "words"', "[estimator.fields] Fields: "),
-        ("user = 20", "user = 0", "[estimator.fields] Fields: 'user' needs a number of buckets of at least 1"),
+        ("user = 20", "user = 0", "[estimator.fields] Fields: 'user' needs a number of buckets of 1 to"),
         ("user = 20", "price = 20", "[estimator.fields] Fields: 'price' is named twice"),
         (", dense", ", dens", "[estimator.fields] Fields has no setting 'dens'. Did you mean 'dense'?"),
         ("fields:Fields", "fields:Feilds", "[estimator.fields] ultr.data.fields has no 'Feilds'. Did you mean 'Fields'?"),

@@ -145,7 +145,11 @@ def test_objects_that_spell_numbers_are_numbers():
 
 @pytest.mark.parametrize(
     "values, message",
-    [([1.0, np.inf, 2.0], "price must be finite or missing: page 1, row 0 has inf; 1 of 3 is wrong"), (["a", "1", "b"], "price must be a")],
+    [
+        ([1.0, np.inf, 2.0], "price must be finite or missing: page 1, row 0 has inf; 1 of 3 is wrong"),
+        (["a", "1", "b"], "price must be a"),
+        ([1.0, -1e300, 2.0], "price reaches from -1e\\+300 to 2, too far to standardise"),
+    ],
 )
 def test_dense_fields_refuse_what_is_no_number(values, message):
     with pytest.raises(LogError, match=message):
@@ -160,9 +164,10 @@ def test_dense_fields_refuse_what_is_no_number(values, message):
     [
         ({}, "name at least one column"),
         ({"categorical": ["user"]}, "maps names"),
-        ({"categorical": {"user": 0}}, "'user' needs a number of buckets of at least 1"),
+        ({"categorical": {"user": 0}}, "'user' needs a number of buckets of 1 to"),
         ({"categorical": {"user": "words"}}, "not 'words'"),
         ({"categorical": {"user": True}}, "not True"),
+        ({"categorical": {"user": 10**10}}, "1 to 2147483645, or"),
         ({"dense": "price"}, r"write dense=\('price',\)"),
         ({"categorical": {"a": 3}, "dense": ["a"]}, "'a' is named twice"),
         ({"dense": ["a", "a"]}, "'a' is named twice"),

@@ -332,6 +332,8 @@ def test_weights_by_name_and_no_weight_is_no_view():
         ({"detach": "x"}, "detach must be True or False"),
         ({"training": {"steps": 3}}, "training must be ultr.Training"),
         ({"main": 3}, "main and auxiliary are names of columns"),
+        ({"auxiliary": None}, "auxiliary is a list of column names, \\(\\) for none, not None"),
+        ({"fields": Fields(dense=("time", "first"))}, "'first' is what it predicts"),
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused(change, message):
@@ -380,7 +382,7 @@ def test_fits_that_came_to_nothing_are_called_out():
 
 
 def test_logs_that_teach_nothing_are_refused():
-    with pytest.raises(LogError, match="MoAE needs the column 'lost'"):
+    with pytest.raises(LogError, match=r"MoAE needs the column 'lost'.*log.with_columns\(lost=LastTouch"):
         MoAE(**settings(main="lost")).fit(LOG)
     with pytest.raises(LogError, match=r"last must be a credit in \[0, 1\]"):
         MoAE(**settings()).fit(LOG.with_columns(last=-LOG.columns["last"]))

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import rank_script
+import torch
 
 from ultr import ParquetLog
 from ultr.data.source import gather, mapped
-from ultr.training import labelled
+from ultr.errors import ConfigError
+from ultr.training import labelled, ranks
 
 NAMES = list(rank_script.ESTIMATORS)
 
@@ -121,3 +123,11 @@ def test_bad_input_is_one_line_from_all_processes(config, arguments, message, fo
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_tables_of_embeddings_train_in_one_process(monkeypatch):
+    table = torch.nn.Embedding(4, 2, sparse=True)
+    table(torch.tensor([1, 1])).sum().backward()
+    monkeypatch.setattr(ranks, "_together", lambda: True)
+    with pytest.raises(ConfigError, match="train in one process"):
+        ranks.average_gradients([table])

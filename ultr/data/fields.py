@@ -10,12 +10,13 @@ import numpy as np
 
 from ultr.data.checks import as_numbers, refuse, require, rows_are, within
 from ultr.data.log import ClickLog
-from ultr.errors import ConfigError
+from ultr.errors import ConfigError, LogError
 from ultr.imports import nearest
 from ultr.random import hash_ids, mix
 
 Category = int | Literal["vocabulary"]
 _SIZE = 16  # of an embedding, unless told otherwise
+_MOST = 2**31 - 3  # buckets, with two more rows numbered by int32
 MISSING, UNKNOWN, FIRST = 0, 1, 2  # rows of a field's table: no value, a value without a row of its own, and the first one that has one
 
 
@@ -30,7 +31,7 @@ class Fields:
     trained rows.
 
     Args:
-        categorical: Name -> the number of buckets, at least 1, into which values are hashed; or "vocabulary": the values seen in training
+        categorical: Name -> the number of buckets, 1 to 2^31 - 3, of hashed values; or "vocabulary": the values seen in training
             each get a row. Values seen fewer than `min_count` times, and later ones, are unknown and share one row, so that it is trained.
         dense: Names of numbers; standardised by the mean and standard deviation of the training impressions.
         embedding: Length of the embeddings, at least 1; or name -> length, 16 for fields not named. Linear towers have a weight a value
@@ -60,8 +61,8 @@ class Fields:
         if not self.names:
             raise ConfigError('Fields: name at least one column, e.g. categorical={"user": 10_000} or dense=("price",).')
         for name, category in self.categorical.items():
-            if category != "vocabulary" and not _whole(category):
-                raise ConfigError(f'Fields: {name!r} needs a number of buckets of at least 1, or "vocabulary", not {category!r}.')
+            if category != "vocabulary" and not (_whole(category) and int(category) <= _MOST):
+                raise ConfigError(f'Fields: {name!r} needs a number of buckets of 1 to {_MOST}, or "vocabulary", not {category!r}.')
         lengths = self.embedding if isinstance(self.embedding, Mapping) else dict.fromkeys(self.categorical, self.embedding)
         for name, length in lengths.items():
             if name not in self.categorical:
@@ -91,7 +92,7 @@ class Fields:
             rows: True where an impression is for training, shape [N]; all of them when None.
 
         Raises:
-            LogError: a column is missing, or a dense one holds what is no finite number.
+            LogError: a column is missing, or a dense one holds what is no finite number, or numbers too far apart.
         """
         rows = np.ones(log.n_rows, dtype=bool) if rows is None else rows
         vocabularies = {}
@@ -106,7 +107,13 @@ class Fields:
             known = np.sort(numbers[~np.isnan(numbers)])  # sorted: the sum does not depend on the order of the log
             constant = not len(known) or known[0] == known[-1]  # rounding may leave a spread of 1e-17
             mean = 0.0 if not len(known) else float(known[0] if constant else known.mean())
-            scales[name] = Scale(mean, 1.0 if constant else float(known.std()), len(known) < len(numbers))
+            with np.errstate(over="ignore"):
+                sd = 1.0 if constant else float(known.std())
+            if not np.isfinite(sd):
+                raise LogError(
+                    f"{by}: {name} reaches from {known[0]:g} to {known[-1]:g}, too far to standardise: clip it, or take its logarithm."
+                )
+            scales[name] = Scale(mean, sd, len(known) < len(numbers))
         return FieldEncoder(self, vocabularies, scales)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy as class_loss
 
 from ultr.data.cells import needed
-from ultr.data.checks import as_numbers, refuse, rows_are
+from ultr.data.checks import as_numbers, refuse, require, rows_are
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError, LogError
@@ -134,7 +134,9 @@ def read_credits(log: ClickLog, settings: AttributionSettings) -> np.ndarray:
         raise LogError(f"{by}: {filtered} of {log.n_rows} rows were filtered, and are no labels: give ultr.data.filters.masked(log).")
     out = []
     for name in (settings.main, *settings.auxiliary):
-        values = as_numbers(name, log.column(name, by), where).astype(np.float64)
+        hint = f"Credits are columns that you add: log.with_columns({name}=LastTouch().credit(log))." if name.isidentifier() else ""
+        require(log.columns, name, by=by, hint=hint)
+        values = as_numbers(name, log.columns[name], where).astype(np.float64)
         refuse(~np.isfinite(values), f"{name} must be a credit in [0, 1]", "Fill or drop the rows without one.", where, values)
         bad = ~((values >= 0) & (values <= 1 + 1e-9))
         refuse(bad, f"{name} must be a credit in [0, 1]", "Clip Shapley values below 0, and divide sums by their number.", where, values)

@@ -211,6 +211,7 @@ def among_all(gate: Tensor, n: int) -> Tensor:
     n_views, n_own = gate.shape[1:]
     private = n_own - n
     n_all = n + n_views * private
+    # Weight k of view v goes to column k where the expert is public, else to k + v * private; each view has n_all columns.
     place = torch.tensor([v * n_all + k + (v * private if k >= n else 0) for v in range(n_views) for k in range(n_own)], device=gate.device)
     return gate.new_zeros(len(gate), n_views * n_all).index_copy(1, place, gate.flatten(1)).unflatten(1, (n_views, n_all))
 

@@ -60,9 +60,11 @@ class AttributionSettings:
 
     def __post_init__(self) -> None:
         by = type(self).__name__
+        if not isinstance(self.auxiliary, (str, list, tuple)):
+            raise ConfigError(f"{by}: auxiliary is a list of column names, () for none, not {self.auxiliary!r}.")
         object.__setattr__(self, "auxiliary", (self.auxiliary,) if isinstance(self.auxiliary, str) else tuple(self.auxiliary))
-        object.__setattr__(self, "tower", check_towers(by, self.fields, self.tower, self.training))
         views = (self.main, *self.auxiliary)
+        object.__setattr__(self, "tower", check_towers(by, self.fields, self.tower, self.training, views))
         doubled = sorted({name for name in views if views.count(name) > 1})
         if doubled:
             raise ConfigError(f"{by}: {', '.join(map(repr, doubled))} is named twice among main and auxiliary.")

@@ -36,17 +36,27 @@ def conversion_training() -> Training:
     return Training(steps=1000, batch_pages=4096, learning_rate=0.01, weight_decay=1e-5, validation=0.1, check_every=50, patience=6)
 
 
-def check_towers(by: str, fields: object, towers: Sequence[int], training: Training) -> tuple[int, ...]:
+def check_towers(by: str, fields: object, towers: Sequence[int], training: Training, labels: Sequence[str]) -> tuple[int, ...]:
     """Return the hidden widths of the towers as a tuple.
 
+    Args:
+        by: Name of the estimator.
+        fields: What describes a row.
+        towers: Hidden widths.
+        training: Settings of the loop.
+        labels: Columns to predict, which are no fields.
+
     Raises:
-        ConfigError: `fields` are none, a width is no whole number of at least 1, or there are several weight decays.
+        ConfigError: `fields` are none or hold a label, a width is no whole number of at least 1, or there are several weight decays.
     """
     if not isinstance(fields, Fields):
         raise ConfigError(f'{by}: fields says which columns to read: ultr.Fields(categorical={{"ad": "vocabulary"}}), not {fields!r}.')
     if not isinstance(training, Training):
         raise ConfigError(f"{by}: training must be ultr.Training(...), not {training!r}.")
-    widths = (towers,) if isinstance(towers, (int, str)) else tuple(towers)
+    leaking = [name for name in fields.names if name in labels]
+    if leaking:
+        raise ConfigError(f"{by}: {', '.join(map(repr, leaking))} is what it predicts: leave it out of the fields.")
+    widths = tuple(towers) if isinstance(towers, Sequence) and not isinstance(towers, str) else (towers,)
     if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in widths):
         raise ConfigError(f"{by}: towers are hidden layer widths of at least 1, () for linear ones, not {towers!r}.")
     if len(training.weight_decays) > 1:

@@ -46,7 +46,9 @@ class ConversionSettings:
     def __post_init__(self) -> None:
         if not isinstance(self.shared, bool):
             raise ConfigError(f"{type(self).__name__}: shared must be True or False, not {self.shared!r}.")
-        object.__setattr__(self, "towers", check_towers(type(self).__name__, self.fields, self.towers, self.training))
+        object.__setattr__(
+            self, "towers", check_towers(type(self).__name__, self.fields, self.towers, self.training, ("click", "conversion"))
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from ultr.errors import ConfigError
+
 _SPREAD = 0.05  # standard deviation of an embedding before training
 
 
@@ -22,6 +24,9 @@ class FieldTables(nn.Module):
         lengths: Length of the embedding of each field.
         copies: Embeddings that each row holds: 1 where towers share them, else one a tower.
         spread: Standard deviation of the values before training.
+
+    Raises:
+        ConfigError: the tables do not fit into memory.
     """
 
     def __init__(self, sizes: Sequence[int], lengths: Sequence[int], copies: int = 1, spread: float = _SPREAD) -> None:
@@ -31,7 +36,14 @@ class FieldTables(nn.Module):
         self.tables = nn.ModuleDict()
         for length, members in self.of_length.items():
             starts = np.concatenate([[0], np.cumsum([sizes[i] for i in members])])
-            self.tables[str(length)] = nn.Embedding(int(starts[-1]), length * copies, sparse=True)
+            try:
+                self.tables[str(length)] = nn.Embedding(int(starts[-1]), length * copies, sparse=True)
+            except RuntimeError as error:  # what torch says where memory does not suffice
+                gigabytes = 4e-9 * int(starts[-1]) * length * copies
+                raise ConfigError(
+                    f"The tables of {len(members)} fields need {gigabytes:,.0f} GB, more than there is: take fewer buckets or shorter"
+                    " embeddings."
+                ) from error
             nn.init.normal_(self.tables[str(length)].weight, std=spread)  # type: ignore[arg-type]
             self.register_buffer(f"starts_{length}", torch.from_numpy(starts[:-1].copy()), persistent=False)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from ultr.data.checks import need_path
 from ultr.data.model_folder import damaged, digest_of, read_header, write_model
 from ultr.errors import ConfigError, FileError, UltrError
 
@@ -41,7 +42,7 @@ def load(path: str | Path) -> Fitted:
     Raises:
         FileError: there is no model, it is damaged, or a newer version of ultr wrote it.
     """
-    folder = Path(path)
+    folder = need_path(path)
     header = read_header(folder)
     kinds: dict[str, Loader] = {
         "neural ranker": load_ranker,

@@ -103,6 +103,11 @@ def propensities(log: ClickLog, model: AnyPropensity, device: str = "cpu", *, se
             "The propensity goes by position, but the log has no positions. By item it is a function, lambda batch: values[batch.item],"
             " with a torch tensor `values`; by user and item see batch.page('user')."
         )
+    if isinstance(function, ByPosition) and len(function.theta) == log.n_rows > 1 and (log.lengths == 1).all():
+        raise PropensityError(
+            f"An array is a propensity by position, but every page has one row, and the array {log.n_rows} values, one a row. Give them as"
+            " a column: log.with_columns(propensity=values) and propensity='propensity'."
+        )
     if isinstance(function, torch.nn.Module):
         function = copy.deepcopy(function).to(device).eval()
     out = np.empty(log.n_rows, dtype=np.float32)

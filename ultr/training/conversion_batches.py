@@ -13,6 +13,8 @@ from ultr.data.checks import as_numbers, check_clicks, refuse, rows_are
 from ultr.data.log import ClickLog
 from ultr.errors import LogError
 
+LABELS = ("click", "conversion", "count", "weight", "reason")  # the columns that `read_conversions` looks at
+
 
 @dataclass(frozen=True, eq=False)
 class Impressions:

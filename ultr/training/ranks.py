@@ -13,6 +13,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
+from ultr.errors import ConfigError
+
 T = TypeVar("T")
 
 
@@ -45,7 +47,10 @@ def summed(values: Tensor) -> Tensor:
 
 
 def average_gradients(networks: Sequence[nn.Module]) -> None:
-    """Replace every gradient by its mean over the processes, so that all of them take the same step. Sparse ones become dense.
+    """Replace every gradient by its mean over the processes, so that all of them take the same step.
+
+    Raises:
+        ConfigError: a gradient is sparse; tables of embeddings are trained by one process.
 
     Source:
         Li et al. (2020), "PyTorch Distributed: experiences on accelerating data parallel training", VLDB 13(12), section 2.
@@ -60,7 +65,9 @@ def average_gradients(networks: Sequence[nn.Module]) -> None:
     parameters = [parameter for network in networks for parameter in network.parameters() if parameter.requires_grad]
     if not parameters:
         return
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad.to_dense() for p in parameters]
+    if any(parameter.grad is not None and parameter.grad.is_sparse for parameter in parameters):
+        raise ConfigError("Estimators with tables of embeddings train in one process, not in several under torchrun: start one.")
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     total = summed(torch.cat([gradient.reshape(-1) for gradient in gradients])) / world()
     for parameter, mean in zip(parameters, total.split([p.numel() for p in parameters]), strict=True):
         parameter.grad = mean.reshape(parameter.shape).to(parameter.dtype)
