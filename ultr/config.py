@@ -21,8 +21,8 @@ from ultr.errors import ConfigError, FileError, UltrError
 from ultr.hints import fits, parameters_of, spell, takes_none, takes_text_only
 from ultr.imports import OBJECT, find_object, nearest
 
-SECTIONS = ("data", "test", "simulate", "estimator", "estimators", "metrics", "run")
-_NAMED = ("estimators", "metrics")  # sections of tables that users name
+SECTIONS = ("data", "test", "simulate", "credit", "estimator", "estimators", "metrics", "run")
+_NAMED = ("estimators", "metrics", "credit")  # sections of tables that users name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Run:
             value = getattr(self, name)
             if isinstance(value, int) and value < 1:
                 raise ConfigError(f"{name} must be at least 1, not {value}.")
-        if not self.seed_list or not all(type(seed) is int and seed >= 0 for seed in self.seed_list):
+        if not isinstance(self.seeds, int) and (not self.seeds or not all(type(seed) is int and seed >= 0 for seed in self.seeds)):
             raise ConfigError(f"seeds must be one or more whole numbers of at least 0, or how many, not {self.seeds!r}.")
         if self.test is not None and not 0 < self.test < 1:
             raise ConfigError(f"test is a share of the queries in (0, 1), not {self.test!r}.")
@@ -88,7 +88,7 @@ class Config:
         return self.sections[section]
 
     def named(self, section: str) -> dict[str, object]:
-        """Build every table of [estimators] or [metrics]: name -> object."""
+        """Build every table of [estimators], [metrics] or [credit]: name -> object."""
         tables = self.sections.get(section, {})
         return {name: build(table, f"{section}.{name}", call=section == "estimators") for name, table in tables.items()}
 
@@ -103,7 +103,7 @@ def read_config(path: str | Path) -> Config:
     From here on modules beside the file and in the working directory can be imported, in worker processes too.
 
     Args:
-        path: A TOML file with the sections [data], [test], [simulate], [estimator] or [estimators.NAME], [metrics.NAME] and [run].
+        path: A TOML file with the sections [data], [test], [simulate], [credit], [estimator] or [estimators.NAME], [metrics.NAME], [run].
 
     Raises:
         FileError: the file is missing.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from ultr.config import Config, build
 from ultr.data.folder import is_log
 from ultr.data.log import ClickLog
 from ultr.data.parquet import ParquetLog
 from ultr.data.ranking import RankingData
-from ultr.data.source import LogSource
+from ultr.data.source import LogSource, gather
 from ultr.errors import ConfigError, FileError
 
 Data = RankingData | LogSource
@@ -91,7 +92,24 @@ def _open(config: Config, section: str, needed_by: str, place: Path | None) -> D
         raise ConfigError(
             f"[{section}] {settings['type']} gave {type(data).__name__}, which is neither a graded set (RankingData) nor a log."
         )
-    return data
+    return _credited(config, data, section) if "credit" in config else data
+
+
+def _credited(config: Config, data: Data, section: str) -> ClickLog:
+    """Add a column for every attribution rule of [credit]: the credit that it gives each touch."""
+    from ultr.attribution.rule import AttributionRule
+
+    if isinstance(data, RankingData):
+        raise ConfigError(
+            f"[credit] shares conversions among touches, but [{section}] is a graded set: leave [credit] out."
+        )
+    log, rules = gather(data), config.named("credit")
+    for name, rule in rules.items():
+        if not isinstance(rule, AttributionRule):
+            raise ConfigError(f'[credit.{name}] {type(rule).__name__} is no attribution rule: type = "ultr.attribution:LastTouch".')
+        if name in log.columns:
+            raise ConfigError(f"[credit.{name}] the log of [{section}] has a column {name!r} already: choose another name.")
+    return log.with_columns(**{name: cast(AttributionRule, rule).credit(log) for name, rule in rules.items()})
 
 
 def _candidates(value: object, what: str) -> Sequence[str]:
