@@ -1,5 +1,6 @@
 """Credit rules by position and time: shares by hand, laws for every rule, and what bad journeys and bad rules are told."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ from ultr.attribution import (
 )
 from ultr.data.source import Chunked
 from ultr.engine import Processes, Serial
-from ultr.errors import ConfigError, ContractError, LogError
+from ultr.errors import ConfigError, ContractError, LogError, UltrWarning
 from ultr.random import generator
 
 LAW = settings(deadline=None, max_examples=30)  # of the laws that every rule or game has to obey
@@ -209,6 +210,30 @@ def test_channel_credit_checks_its_rules():
     with pytest.raises(ContractError, match="'wrong' must give one number a touch"):
         channel_credit(log, {"wrong": Wrong()})
 
+    class Text:
+        def credit(self, journeys):
+            return ["all"]
+
+    with pytest.raises(ContractError, match=r"'text' must give one number a touch, .* not text or other objects"):
+        channel_credit(log, {"text": Text()})
+
+
+def test_amounts_that_are_no_column_or_too_large_are_refused():
+    log = journeys_of([["a"], ["a"], ["b"]], [1, 1, 1])
+    log = ultr.ClickLog(log.offsets, log.columns, {**log.page_columns, "revenue": np.array([1e308, 1e308, 1.0])})
+    with pytest.raises(ConfigError, match=r"amount must be the name of one page column, not \['revenue'\]"):
+        channel_credit(log, {"linear": Linear()}, amount=["revenue"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for rule in (Linear(), MarkovRemoval()):
+            with pytest.raises(LogError, match="revenue sums to inf, more than a number can hold"):
+                channel_credit(log, {"rule": rule}, amount="revenue")
+
+
+def test_errors_of_a_log_in_memory_name_no_shard():
+    with pytest.raises(LogError, match=r"^converted must be 0 or 1"):
+        channel_credit(journeys_of([["a"]], [2]), {"linear": Linear()})
+
 
 def test_channels_come_from_items_and_from_tables():
     frame = pd.DataFrame({"page": [0, 0, 1], "item": ["mail", "ads", "mail"], "converted": [1, 1, 0]})
@@ -275,6 +300,38 @@ def test_bad_journeys(rule, log, message):
         rule.credit(log)
 
 
+@pytest.mark.parametrize("time", [[1.7e9, 1.7e9 + 50], [0, 86_400], [1.7e12, 1.7e12]], ids=["unix", "a day of seconds", "milliseconds"])
+def test_days_that_look_like_seconds_are_told(time):
+    log = journeys_of([[0], [], [1, 2]], [0, 0, 1], time=[[3], [], time])
+    with pytest.warns(UltrWarning, match=r"time looks like seconds, but must be in days: journey 2 ends at .*; 1 of 3 are as odd. Divide"):
+        TimeDecay().credit(log)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        np.array([0, 36_000]),
+        np.array([2_400_000, 2_430_000]),
+        np.array(["1900-01-01", "2026-01-01"], "M8[s]"),
+        np.array([0, 10**10], "m8[s]"),
+    ],
+    ids=["a life", "Julian days", "dates", "durations"],
+)
+def test_days_that_are_days_are_not(time):
+    log = journeys_of([[0, 1]], [1], time=[[0, 1]]).with_columns(time=time)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TimeDecay(half_life=1e5).credit(log)
+
+
+def test_dates_as_text_are_told_how_to_become_times():
+    log = journeys_of([[0, 1]], [1]).with_columns(time=np.array(["2024-01-01 04:13", "2024-01-08 04:13"], dtype=object))
+    with pytest.raises(LogError, match=r"time must be a number: page 0, row 0 has '2024-01-01 04:13'; 2 of 2 .*time=pd.to_datetime\("):
+        TimeDecay().credit(log)
+    log = log.with_columns(time=pd.to_datetime(log.columns["time"]))  # as the message says
+    assert TimeDecay(half_life=7).credit(log) == pytest.approx([1 / 3, 2 / 3])
+
+
 def test_missing_columns():
     log = journeys_of([[0]], [1])
     with pytest.raises(LogError, match=r"TimeDecay needs the column 'time'.*in days: journeys.with_columns\(time=...\)"):
@@ -320,6 +377,15 @@ def test_a_rule_of_ones_own_is_checked():
 
     with pytest.raises(ContractError, match=r"Short.shares must return one share a touch, shape \(4,\), not \(2,\)"):
         Short().credit(log)
+
+    for returned in ("all", ["a"] * 4, None, np.full(4, 1j)):
+
+        class Odd(AttributionRule):
+            def shares(self, journeys, returned=returned):
+                return returned
+
+        with pytest.raises(ContractError, match=r"Odd.shares must return one share a touch, shape \(4,\), not "):
+            Odd().credit(log)
 
 
 def test_what_is_returned_for_other_journeys_is_not_read():

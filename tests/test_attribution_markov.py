@@ -128,7 +128,7 @@ def test_order_changes_the_credit():
     assert MarkovRemoval(order=2).credit(three)[0] != pytest.approx(MarkovRemoval(order=3).credit(three)[0], abs=0.01)
 
 
-@pytest.mark.parametrize("order", [0, 4, 1.5, True, "1"])
+@pytest.mark.parametrize("order", [0, 4, 1.5, 1.0, True, "1", [1]])
 def test_impossible_orders(order):
     with pytest.raises(ConfigError, match="MarkovRemoval: order must be 1, 2 or 3"):
         MarkovRemoval(order=order)

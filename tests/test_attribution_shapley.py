@@ -104,6 +104,12 @@ def test_values_of_no_game(values):
         shapley_values([0, np.inf])
 
 
+@pytest.mark.parametrize("values", ["abc", ["a", "b"], [[1, 2], [1, 2, 3, 4]], [0, 1j], np.array([0, 1j])], ids=str)
+def test_values_that_are_no_numbers(values):
+    with pytest.raises(LogError, match="values must be real numbers, as many in every row"):
+        shapley_values(values)
+
+
 def many_channels(n, seed=0):
     """Journeys of n channels, of which the last one met all."""
     rng = np.random.default_rng(seed)
@@ -141,6 +147,11 @@ def test_seed_and_permutations_change_sampled_credit_only():
     for setting in ((20, 1), (30, 0)):
         assert not np.allclose(credits_by[setting][-14:], credits_by[20, 0][-14:])
         assert credits_by[setting][:-14] == pytest.approx(credits_by[20, 0][:-14])
+
+
+def test_whole_numbers_may_be_spelled_as_decimals():
+    log = many_channels(13)
+    assert Shapley(permutations=5.0, seed=1.0).credit(log).tolist() == Shapley(permutations=5, seed=1).credit(log).tolist()
 
 
 def test_sampled_credit_does_not_depend_on_the_numbers_of_the_channels():
@@ -193,14 +204,23 @@ def test_a_function_is_called_once_a_set():
 
 
 def test_a_value_must_be_a_number():
-    with pytest.raises(ContractError, match=r"value must be finite, not nan, which it is for \{'a'\}"):
-        Shapley(lambda s: np.nan if s else 0.0).credit(journeys_of([["a"]], [1]))
+    for worth, spelled in ((np.nan, "nan"), (None, "None"), ("much", "'much'"), (np.ones(2), r"array\(\[1., 1.\]\)"), (1j, "1j")):
+        with pytest.raises(ContractError, match=rf"value must return a finite number, not {spelled}, as it does for \{{'a'\}}"):
+            Shapley(lambda s, worth=worth: worth if s else 0.0).credit(journeys_of([["a"]], [1]))
+
+
+def test_a_value_may_be_true_and_be_called_in_any_way():
+    log = journeys_of([["a", "b"]], [1])
+    for value in (lambda s: len(s) > 0, lambda s, scale=2: scale * len(s), lambda *sets: len(sets[0]), len):
+        assert Shapley(value).credit(log).tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: Shapley(value=3), "value must be None or a function"),
+        (lambda: Shapley(value=lambda: 1.0), "value must take one argument, a frozenset; <function"),
+        (lambda: Shapley(value=lambda s, log: 1.0), "value must take one argument"),
         (lambda: Shapley(on="touches"), "on='touches' needs a value"),
         (lambda: Shapley(on="pages"), "on must be 'channels' or 'touches', not 'pages'"),
         (lambda: Shapley(permutations=0), "permutations must be a whole number, 1 or more, not 0"),

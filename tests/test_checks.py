@@ -1,13 +1,16 @@
 """Settings that are no numbers, or numbers out of range, are refused as such, whoever asks."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import simulators
 import ultr
 from ultr.data.checks import within
-from ultr.errors import ConfigError, LogError, PropensityError
+from ultr.data.model_folder import write_model
+from ultr.errors import ConfigError, FileError, LogError, PropensityError
 from ultr.estimators import DLA, IPS, WMF, AffineCorrection, Naive, PairDebias, RelMF, TwoTower, UnbiasedLambdaMART
+from ultr.metrics import NDCG, PredictionError, UnbiasedRecall
 from ultr.models import MLP, SetTransformer
 from ultr.propensity import Popularity, PowerLaw, Tower
 from ultr.testing import tiny_log
@@ -77,6 +80,37 @@ def test_what_is_no_log_is_said_to_be_none(wrong):
         ranker.rank(ultr.synthetic_ranking(3, 4, 3))
 
 
+@pytest.mark.parametrize("wrong", [None, 3, pd.DataFrame(), ["a.csv"]], ids=lambda wrong: type(wrong).__name__)
+@pytest.mark.parametrize(
+    "read",
+    [
+        ultr.load,
+        ultr.read_table,
+        ultr.load_criteo_attribution,
+        ultr.load_criteo_impressions,
+        ultr.load_mac,
+        ultr.load_paths,
+        lambda path: ultr.load_ali_ccp(path, path),
+        lambda path: ultr.import_table(path, "log"),
+        lambda path: ultr.import_table("log.csv", path),
+        lambda path: tiny_log().write_parquet(path),
+        lambda path: write_model(path, {}, lambda folder: None),
+    ],
+)
+def test_what_is_no_path_is_said_to_be_none(read, wrong):
+    with pytest.raises(FileError, match=rf"The path of a file or folder is needed, .* not {type(wrong).__name__}"):
+        read(wrong)
+
+
+def test_paths_that_cannot_be_are_refused(tmp_path):
+    with pytest.raises(FileError, match="cannot be looked for: File name too long"):
+        ultr.read_table("page,item\n" * 1000)
+    (tmp_path / "touches.csv").write_text("page,item\n")
+    for inside in ("x", "x/y"):
+        with pytest.raises(FileError, match=r"No model can be written to .*touches.csv/x.* Give another path"):
+            write_model(tmp_path / "touches.csv" / inside, {}, lambda folder: None)
+
+
 def test_what_cannot_be_judged_or_run_is_said_so():
     log = tiny_log()
     metrics = {"ndcg": ultr.metrics.NDCG()}
@@ -89,3 +123,9 @@ def test_what_cannot_be_judged_or_run_is_said_so():
         comparison.run(engine=2)
     with pytest.raises(ConfigError, match=r"model must be an object, not a class: write MLP\("):
         IPS(model=ultr.models.MLP).fit(log)
+
+
+@pytest.mark.parametrize("metric", [NDCG(label=["grade"]), PredictionError(label=["rating"]), UnbiasedRecall(label=["click"])])
+def test_a_list_of_names_is_no_column(metric):
+    with pytest.raises(LogError, match=r"needs the column \['.*'\], which the log lacks"):
+        metric(tiny_log())

@@ -3,6 +3,7 @@
 from math import inf, isnan, log
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from ultr.errors import ConfigError, LogError
 from ultr.metrics import auc, calibration_ratio, expected_calibration_error, group_auc, log_loss
+from ultr.metrics.classification import levels_by_group, mean_auc
 
 ROWS = st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=30)
 
@@ -60,6 +62,17 @@ def test_only_the_order_within_a_group_counts():
     shifted = scores + 10.0 * groups
     assert group_auc(labels, shifted, groups) == group_auc(labels, np.exp(shifted), groups) == group_auc(labels, scores, groups)
     assert auc(labels, np.exp(scores)) == auc(labels, scores) != auc(labels, shifted)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_missing_groups_are_one_group_and_kinds_may_be_mixed(missing):
+    groups = ["a", missing, 1, missing, "a", 1, 1, None]
+    filled = np.array([0, 1, 2, 1, 0, 2, 2, 1])
+    labels, scores = np.array([1, 0, 1, 1, 0, 0, 1, 0]), np.array([0.9, 0.4, 0.2, 0.3, 0.1, 0.5, 0.6, 0.2])
+    assert group_auc(labels, scores, groups) == group_auc(labels, scores, filled) == pytest.approx((2 * 1 + 3 * 0.5 + 3 * 0.5) / 8)
+    assert group_auc(labels, scores, pd.Series(groups, dtype=object)) == group_auc(labels, scores, filled)
+    halves = [levels_by_group(labels[rows], scores[rows], groups[rows]) for rows in (slice(0, 3), slice(3, 8))]
+    assert mean_auc(halves[0] + halves[1]) == group_auc(labels, scores, filled)
 
 
 def test_auc_by_hand_and_where_it_is_undefined():
@@ -154,7 +167,20 @@ def test_the_true_probabilities_are_calibrated_and_wrong_ones_are_not():
         (lambda: log_loss([1, 0], [0.5, 1.5]), LogError, r"p must be in \[0, 1\]: row 1 has 1.5"),
         (lambda: log_loss([1, -1], [0.5, 0.5]), LogError, r"labels must be in \[0, 1\]: row 1 has -1.0"),
         (lambda: calibration_ratio([1, np.nan], [0.5, 0.5]), LogError, "labels must be in"),
-        (lambda: expected_calibration_error([1], [0.5], 0), ConfigError, "bins must be at least 1, not 0"),
+        (lambda: auc(["yes", "no"], [0, 1]), LogError, "labels must be a number: row 0 has 'yes'; 2 of 2 are wrong"),
+        (lambda: auc([1, 0], [None, 1]), LogError, "scores must be a number: row 0 has None; 1 of 2 is wrong"),
+        (lambda: auc([1, 0], [1, 1 + 2j]), LogError, "scores must be a number"),
+        (lambda: auc([1, 0], [[1], [1, 2]]), LogError, "scores must be one number a row"),
+        (lambda: log_loss([1, 0], ["high", "low"]), LogError, "p must be a number: row 0 has 'high'"),
+        (lambda: calibration_ratio(["a", 1], [0.5, 0.5]), LogError, "labels must be a number: row 0 has 'a'"),
+        (lambda: group_auc([1, 0], [0, 1], [{}, {}]), LogError, "groups must be ids that sort"),
+        (lambda: group_auc([1, 0], [0, 1], [[1], [1, 2]]), LogError, "groups must be one"),
+        (lambda: group_auc([1, 0], [0, 1], [0, 0], weight=["rows"]), ConfigError, "weight must be one of rows"),
+        (lambda: expected_calibration_error([1], [0.5], binning=["mass"]), ConfigError, "binning must be one of width, mass"),
+        *(
+            (lambda bins=bins: expected_calibration_error([1], [0.5], bins), ConfigError, "bins must be a whole number of 1 to 16,777,216")
+            for bins in (0, "a", None, 1.5, 2**70, True)
+        ),
         (lambda: expected_calibration_error([1], [0.5], binning="masses"), ConfigError, "binning must be one of width, mass, not 'masses'"),
     ],
 )

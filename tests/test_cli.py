@@ -463,7 +463,7 @@ def as_graded(value: int):
         (lambda frame: frame.drop(columns="clicked"), r"clicks\.csv: columns names 'clicked', which the file lacks"),
         (lambda frame: frame.assign(again=1).rename(columns={"again": "clicked"}), "the header has clicked more than once"),
         (put("clicked", 3, 2), r"line 5.* has 2; 1 of 480 is wrong"),
-        (put("clicked", 3, "yes"), "line 5.* has yes"),
+        (put("clicked", 3, "yes"), "line 5.* has 'yes'"),
         (put("bm25", 4, np.nan), r"feature 'bm25' must be a finite number: line 6.* has nan; 1 of 480"),
         (lambda frame: frame.drop(columns="position").iloc[[0, 4, *range(1, 4), *range(5, 480)]], "adjacent|interleaved"),
         (put("position", 1, 1), "position"),

@@ -210,6 +210,8 @@ def test_progress_goes_to_standard_error_and_only_where_wanted(capfd):
     [
         ({"train": 3}, "train must be a log"),
         ({"train": TEST}, "train must be a log"),
+        ({"train": lambda: TEST}, "a function seed -> log of one argument"),
+        ({"train": lambda seed, n: TEST}, "of one argument; .* 'n'"),
         ({"test": {}}, "test is empty"),
         ({"test": [TEST]}, "test 'test' must be a log"),
         ({"estimators": {}}, "at least one"),
@@ -223,6 +225,8 @@ def test_progress_goes_to_standard_error_and_only_where_wanted(capfd):
         ({"seeds": [0, -1]}, "-1 is none"),
         ({"seeds": [0.5]}, "0.5 is none"),
         ({"seeds": [True]}, "True is none"),
+        ({"seeds": [1, 2**63]}, r"seeds must be below 2\^63, .*: 9223372036854775808 is not"),
+        ({"seeds": range(2**70)}, "sequence of integers"),
         ({"seeds": [1, 2, 1]}, "distinct: 1 occurs"),
         ({"baseline": "naiv"}, "Did you mean 'naive'"),
         ({"truth": [1.0, 0.0]}, "truth must be the positive propensity"),
@@ -232,6 +236,12 @@ def test_progress_goes_to_standard_error_and_only_where_wanted(capfd):
 def test_impossible_comparisons_are_refused_at_once(changes, message):
     with pytest.raises(ConfigError, match=message):
         compare(**changes)
+
+
+def test_the_largest_seed_is_tabulated(tmp_path):
+    result = quietly(compare(seeds=[2**63 - 1, 0]))
+    result.to_parquet(tmp_path / "values.parquet")
+    assert set(pd.read_parquet(tmp_path / "values.parquet")["seed"]) == {2**63 - 1, 0}
 
 
 def test_a_train_function_that_returns_no_log_is_named_with_the_seed():

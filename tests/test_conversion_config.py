@@ -89,6 +89,73 @@ def refused(capsys):
     return run_command
 
 
+# Describe and compare
+
+
+def test_a_description_says_what_every_conversion_estimator_would_refuse(run, refused):
+    assert "every conversion estimator can be fitted" in run("describe", config(TABLE))
+    for bought in ({0: 1}, {1: 3}, dict.fromkeys(range(200), 0)):
+        frame = impressions()
+        frame.loc[list(bought), "bought"] = list(bought.values())
+        frame.to_csv("wrong.csv", index=False)
+        c = config(TABLE, ESMM, path="wrong.csv")
+        described, why = run("describe", c), refused("fit", c, "--out", "fitted")
+        assert f"No conversion estimator can be fitted: {why.removeprefix('ultr: ').replace('ESMM', 'a conversion estimator')}" in described
+        assert "Nothing is missing" not in described
+
+
+JUDGED = """
+[metrics.clicked]
+type = "ultr.metrics:Predicted"
+score = "auc"
+rows = "clicked"
+[metrics.by_device]
+type = "ultr.metrics:Predicted"
+score = "group_auc"
+predicted = "predicted_click_and_conversion"
+groups = "device"
+[metrics.clicks]
+type = "ultr.metrics:Predicted"
+score = "log_loss"
+label = "click"
+[run]
+seeds = 2
+workers = 1
+out = "compared"
+"""
+TEST = TABLE.replace("[data]", "[test]").replace("PATH", "test.csv")
+ESTIMATORS = ESMM.replace("[estimator]", "[estimators.esmm]") + ESMM.replace("[estimator]", "[estimators.naive]").replace(
+    "esmm:ESMM", "naive_cvr:NaiveCVR"
+)
+
+
+def test_conversions_are_compared_on_a_table_of_their_own(run):
+    device = np.array(["ios", None, "web"], dtype=object)[np.arange(200) % 3]
+    impressions().assign(device=device, position=0).to_csv("test.csv", index=False)
+    out = run("compare", config(TABLE, TEST, ESTIMATORS, JUDGED))
+    assert re.search(r"\nby_device\nesmm ", out)
+    table = pd.read_parquet("compared/table.parquet")
+    assert np.isfinite(table["mean"]).all()
+    assert len(table) == 6
+
+
+@pytest.mark.parametrize(
+    "sections, message",
+    [
+        ((TABLE, ESTIMATORS, JUDGED + "test = 0.3"), "[data] is a log of impressions: give [test] a log of its own, such as a table"),
+        ((TABLE, ESTIMATORS, JUDGED), "There is nothing to test on: give [test] a log of its own"),
+        ((TABLE, TEST, ESTIMATORS, JUDGED.replace('"click"', '"conv"')), "lacks. Did you mean 'conversion'? It has: item"),
+        ((TABLE, TEST, ESTIMATORS), "Predictions are judged by ultr.metrics:Predicted, against one of these columns."),
+        ((TABLE, TEST, ESTIMATORS, JUDGED.replace("seeds = 2", "seeds = [1180591620717411303424]")), "seeds must be below 2^63"),
+        ((TABLE, TEST, ESTIMATORS, JUDGED.replace("seeds = 2", "seeds = 1180591620717411303424")), "seeds must be a sequence of integers"),
+        ((TABLE, TEST, ESTIMATORS, JUDGED.replace('"device"', '["device"]')), "[metrics.by_device] Predicted: groups must be text"),
+    ],
+)  # fmt: skip
+def test_a_comparison_of_conversions_says_what_it_needs(refused, sections, message):
+    impressions().to_csv("test.csv", index=False)
+    assert message in refused("compare", config(*sections))
+
+
 # Fit and apply
 
 
@@ -170,7 +237,7 @@ def test_published_files_are_read_by_a_config(run):
         ("clicked", 2, r"conversions.csv: click must be 0 or 1 .*: line 5, page 3 has 2"),
         ("bought", 7, "conversion must be 0 or 1: page 3, row 0 has 7"),
         ("bought", None, "conversion must be 0 or 1: page 3, row 0 has nan"),
-        ("price", "dear", "price must be a number: page 3, row 0 has dear"),
+        ("price", "dear", "price must be a number: page 3, row 0 has 'dear'"),
         ("price", np.inf, "price must be finite or missing: page 3, row 0 has inf"),
         ("ad", None, "column 'item' must not be missing: line 5"),
         ("request", 0, "Lines of a page must be adjacent"),

@@ -1,6 +1,8 @@
 """Criteo's attribution data, as journeys for credit rules and as impressions for estimators of conversions, from one small file."""
 
+import gc
 import gzip
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -104,6 +106,20 @@ def test_impressions_by_hand(tmp_path):
     assert log.page_columns["user"].tolist() == [7, 8, 7, 7, 7, 9, 7]
 
 
+def test_impressions_whose_conversion_came_at_another_time_are_dropped_with_a_warning(tmp_path):
+    odd = [line(6, 7, 20, 1, conversion=102, at=5), line(6, 7, 20, 1, conversion=103, at=36.5), line(6, 7, 20, 0, conversion=104, at=5)]
+    with pytest.warns(UltrWarning, match=r"criteo.tsv, line 9: a conversion -1 days after the impression, not in 0..30; dropped 2 of 10"):
+        log = load_criteo_impressions(written(tmp_path, [*LINES, *odd]))
+    assert log.columns["conversion"].tolist() == [1, 0, 0, 1, 0, 0, 1, 0]  # the last one was not clicked
+    with pytest.raises(FileError, match="no impression is left"), pytest.warns(UltrWarning, match="dropped 1 of 1"):
+        load_criteo_impressions(written(tmp_path, odd[:1]))
+
+
+def test_a_conversion_at_either_end_of_the_thirty_days_counts(tmp_path):
+    log = load_criteo_impressions(written(tmp_path, [line(6, 7, 20, 1, conversion=102, at=at) for at in (6, 36)]))
+    assert log.columns["conversion"].tolist() == [1, 1]
+
+
 def test_an_estimator_reads_the_impressions(tmp_path):
     log = load_criteo_impressions(written(tmp_path, LINES * 5))
     fields = Fields(categorical={"item": "vocabulary", "cat1": 10}, dense=("cost", "time_since_last_click"))
@@ -121,6 +137,9 @@ def test_a_packed_file(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"uid": "nan"}, r"criteo.tsv, line 4: uid must be a whole number, but it is missing"),
+        ({"uid": "inf"}, r"criteo.tsv, line 4: uid must be a whole number, not 'inf'"),
+        ({"uid": "1e30"}, r"criteo.tsv, line 4: uid must be a whole number, not '1e30'"),
         ({"uid": "ann"}, r"criteo.tsv, line 4: uid must be a whole number, not 'ann'"),
         ({"timestamp": ""}, r"line 4: timestamp must be a whole number, but it is missing"),
         ({"timestamp": 2**40}, r"line 4: timestamp must be a whole number, not '1099511627776'"),
@@ -137,8 +156,19 @@ def test_a_packed_file(tmp_path):
 )
 def test_a_wrong_value_is_named_with_its_line(tmp_path, changed, message):
     for read in (load_criteo_attribution, load_criteo_impressions):
-        with pytest.raises(FileError, match=message):
-            read(written(tmp_path, **changed))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy has nothing to add
+            with pytest.raises(FileError, match=message):
+                read(written(tmp_path, **changed))
+
+
+def test_a_refused_file_is_closed(tmp_path):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(FileError):
+            load_criteo_attribution(written(tmp_path, uid="ann"))
+        gc.collect()
+    assert not [warning for warning in told if warning.category is ResourceWarning]
 
 
 def test_wrong_files_are_named(tmp_path):

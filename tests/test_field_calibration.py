@@ -74,6 +74,14 @@ def test_the_field_may_be_a_page_column_an_item_or_have_holes():
     assert calibration_by_field(log, "hour", min_rows=1).rows.tolist() == [2, 1]
 
 
+def test_missing_values_of_text_are_one_value():
+    device = np.array(["ios", None, "web", np.nan, "ios", None, 3], dtype=object)
+    found = calibration_by_field(SMALL.with_columns(device=device), "device", min_rows=1)
+    assert found["rows"].tolist() == [3, 2, 1, 1]
+    assert found["device"].isna().tolist() == [True, False, False, False]
+    assert found["device"].tolist()[1:] == ["ios", "web", 3]
+
+
 def test_an_empty_log_has_no_line():
     empty = SMALL.select(np.zeros(len(SMALL), dtype=bool))
     assert len(calibration_by_field(empty, "campaign")) == 0
@@ -83,10 +91,12 @@ def test_an_empty_log_has_no_line():
 @pytest.mark.parametrize(
     "log, arguments, error, words",
     [
-        (SMALL, {"field": "campain"}, LogError, "'campain', which the log lacks. It has: item"),
+        (SMALL, {"field": "campain"}, LogError, "'campain', which the log lacks. Did you mean 'campaign'"),
         (SMALL, {"field": "campaign", "labels": "sale"}, LogError, "needs the column 'sale'"),
         (SMALL, {"field": "campaign", "predicted": "click", "labels": "predicted_conversion"}, LogError, "page 0, row 0 has 0.5"),
         (SMALL.with_columns(predicted_conversion=np.full(7, 1.5)), {"field": "campaign"}, LogError, r"\[0, 1\]: page 0, row 0 has 1.5"),
+        (SMALL, {"field": ["campaign"]}, ConfigError, r"field is the name of one column, not \['campaign'\]"),
+        (SMALL, {"field": "campaign", "among": ["click"]}, ConfigError, "among is the name of one column"),
         (SMALL, {"field": "campaign", "min_rows": 0}, ConfigError, "min_rows"),
         (SMALL, {"field": "campaign", "level": 1}, ConfigError, "level"),
         (SMALL.with_columns(ratio=np.zeros(7)), {"field": "ratio"}, ConfigError, "rename the field's column"),

@@ -498,7 +498,7 @@ def test_a_missing_column_is_named(clean, without, message):
     [
         (ShortDwell(seconds=1), {"dwell": [1, -1, 2]}, "dwell must be finite and not negative: page 1, row 0 has -1.0; 1 of 3 is wrong."),
         (ShortDwell(seconds=1), {"dwell": [1, np.inf, 2]}, "dwell must be finite and not negative: page 1, row 0 has inf"),
-        (ShortDwell(seconds=1), {"dwell": np.array(["1", "2", "long"])}, "dwell must be a number: page 2, row 0 has long"),
+        (ShortDwell(seconds=1), {"dwell": np.array(["1", "2", "long"])}, "dwell must be a number: page 2, row 0 has 'long'"),
         (ShortDwell(quantile=0.5, bins=2), {"dwell": [1, 1, 1], "length": [1, -5, 1]}, "length must be finite and not negative: page 1"),
         (
             DoubleClicks(),

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ultr import ClickLog, Items
-from ultr.errors import LogError
+from ultr.data.table_import import import_table
+from ultr.errors import ConfigError, LogError
 
 
 def impressions(**changes: object) -> pd.DataFrame:
@@ -268,7 +269,7 @@ def test_unknown_items_are_refused():
     refused(impressions(item=[0, 1, 4, 1, 2]), "line 2", "4", "1 of 5", items=Items(np.eye(4)))
     refused(impressions(item=[0, 1, -1, 1, 2]), "-1", items=Items(np.eye(4)))
     refused(impressions(item=[0, 1, 0.5, 1, 2]), "0.5", items=Items(np.eye(4)))
-    refused(impressions(), "item must be a number", "line 0", "has a", items=Items(np.eye(4)))
+    refused(impressions(), "item must be a number", "line 0", "has 'a'", items=Items(np.eye(4)))
     refused(impressions(), "unique", items=Items(ids=["a", "b", "a", "d"]))
     refused(impressions(price=1.0), "not both", features=["price"], items=Items(np.eye(4)))
 
@@ -362,6 +363,27 @@ def test_a_page_column_that_varies_within_a_page():
         impressions(query=["shoes", "boots", "shoes", "hats", "hats"]), "'query' must be constant", "line 1, page r1", "boots", "1 of 5"
     )
     refused(impressions(user=[1, 1, 1, 2, 3]), "'user' must be constant", "line 4, page r2", "has 3")
+
+
+def test_a_conversion_on_the_last_touch_is_told_how_to_spread(tmp_path):
+    frame = pd.DataFrame({"page": ["p", "p", "q"], "item": ["a", "b", "a"], "converted": [0, 1, 0]})
+    refused(frame, "'converted' must be constant", "has 1", "frame.groupby(page)['converted'].transform('max')")
+    frame.to_csv(tmp_path / "touches.csv", index=False)
+    with pytest.raises(LogError, match=r"frame.groupby\(page\)\['converted'\]"):
+        import_table(tmp_path / "touches.csv", tmp_path / "log")
+    spread = frame.assign(converted=frame.groupby("page")["converted"].transform("max"))  # as the message says
+    assert ClickLog.from_frame(spread).page_columns["converted"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("first", ["a", None, [0]])
+def test_a_first_position_that_is_no_number_is_refused(first):
+    with pytest.raises(ConfigError, match="first_position must be 0 or 1, what the table calls the first position, not "):
+        ClickLog.from_frame(impressions(), first_position=first)
+
+
+def test_items_that_are_none_are_refused():
+    with pytest.raises(ConfigError, match=r"items must be ultr.Items\(features, ids\), not list"):
+        ClickLog.from_frame(impressions(), items=[1, 2])
 
 
 def test_the_line_in_a_message_is_the_line_of_the_table_also_after_sorting():

@@ -539,6 +539,8 @@ def test_a_description_speaks_of_what_the_log_has(tmp_path):
     pages = described(ultr.ClickLog.from_frame(pd.DataFrame({**rows, "click": 1})), tmp_path)
     assert "RelMF" in users
     assert "every conversion estimator can be fitted" in ads
+    lost = described(ultr.ClickLog.from_frame(pd.DataFrame({**rows, "click": [1, 1, 0], "conversion": [0, 0, 1]})), tmp_path, chunk=1)
+    assert "No conversion estimator can be fitted: a conversion needs a click: page 1, row 0 has 1; 1 of 3 is wrong." in lost
     assert "time  needed by rules that look at time" in journeys
     for text in (users, ads, journeys):
         assert "ranker" not in text

@@ -12,6 +12,7 @@ import pytest
 
 import simulators
 import ultr
+from ultr.imports import nearest
 
 HEAVY = ("torch", "pandas", "scipy.stats", "sklearn", "duckdb", "lightgbm", "matplotlib", "pyarrow", "joblib", "dask", "safetensors")
 NUMPY_FLOORS = ("click_models", "attribution", "metrics", "rates", "diagnostics", "engine", "data", "errors", "random")
@@ -126,3 +127,10 @@ def test_rooms_are_attributes_of_ultr():
 def test_an_unknown_name_says_what_there_is():
     with pytest.raises(AttributeError, match=r"module 'ultr.estimators' has no attribute 'Dla'. It has: .*DLA.*IPS"):
         _ = ultr.estimators.Dla
+
+
+def test_the_nearest_name_or_the_one_that_is_abbreviated():
+    known = ["click", "conversion", "confidence"]
+    assert nearest("clik", known) == " Did you mean 'click'?"
+    assert nearest("conv", known) == " Did you mean 'conversion'?"
+    assert nearest("co", known) == nearest("price", known) == nearest("", known) == ""

@@ -116,6 +116,8 @@ def test_a_wrong_vocabulary_is_named(tmp_path, file, text, message):
 
 
 def test_wrong_files_are_named(tmp_path, file):
+    with pytest.raises(FileError, match="The path of a file or folder is needed"):
+        load_mac(file, 3)
     with pytest.raises(FileError, match=r"There is no file .*train-01.parquet"):
         load_mac(tmp_path / "train-01.parquet")
     with pytest.raises(ConfigError, match=r"no file matches .*test-\*.parquet"):

@@ -392,7 +392,7 @@ def test_a_subclass_may_compute_anything_and_is_refused():
         ({"method": "doubly_robust", "relevance": np.full(LOG.n_rows, 1.5)}, LogError, r"relevance must be in \[0, 1\]: page 0, row 0"),
         ({"scores": np.zeros(3)}, LogError, "scores must have one number a row"),
         ({"scores": np.full(LOG.n_rows, np.nan)}, LogError, "scores must not be NaN"),
-        ({"scores": np.full(LOG.n_rows, "high")}, LogError, "scores must be a number: page 0, row 0 has high"),
+        ({"scores": np.full(LOG.n_rows, "high")}, LogError, "scores must be a number: page 0, row 0 has 'high'"),
         ({"label": "clicked"}, LogError, "off_policy_value needs the column 'clicked'"),
         ({"label": "relevance"}, LogError, "click must be 0 or 1"),
         ({"propensity": "examined"}, LogError, "off_policy_value needs the column 'examined'"),

@@ -1,5 +1,8 @@
 """Predicted: every score on every protocol against the functions, true probabilities, and what is refused."""
 
+import functools
+import operator
+
 import numpy as np
 import pytest
 
@@ -55,6 +58,16 @@ def test_by_group_and_by_true_probabilities():
     )
 
 
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_rows_without_a_group_are_one_group(pieces):
+    device = np.array(["ios", None, "web", np.nan], dtype=object)[np.arange(N) % 4]
+    filled = np.where(np.arange(N) % 2, "none", device)
+    expected = [group_auc(COLUMNS["conversion"], COLUMNS["predicted_conversion"], filled)]
+    log, metric = LOG.with_columns(device=device), Predicted("group_auc", groups="device")
+    chunks = [log.take(pages) for pages in np.array_split(np.arange(N), pieces)]
+    np.testing.assert_allclose(metric.value(functools.reduce(operator.add, map(metric.state, chunks))), expected, rtol=1e-12)
+
+
 def test_it_judges_in_a_comparison_and_says_how():
     world = simulators.Conversions(4000, interaction=1.0, seed=0)
     train, test = world.log(seed=0), world.log(seed=1)
@@ -79,7 +92,13 @@ def test_what_is_undefined_or_wrong():
         Predicted("auc", rows="some")
     with pytest.raises(LogError, match="needs the column 'predicted_conversion'"):
         Predicted("auc")(ultr.ClickLog(LOG.offsets, {k: v for k, v in COLUMNS.items() if k != "predicted_conversion"}, LOG.page_columns))
-    with pytest.raises(LogError, match="needs the column 'session'"):
-        Predicted("group_auc", groups="session")(LOG)
+    with pytest.raises(LogError, match=r"needs the row or page column 'usr'.* Did you mean 'user'\? It has: item, .*, user\."):
+        Predicted("group_auc", groups="usr")(LOG)
+    for name in ("label", "predicted", "groups"):
+        with pytest.raises(ConfigError, match=f"{name} is the name of one column, not \\['user'\\]"):
+            Predicted("group_auc", **{name: ["user"]})
+    for setting in ("score", "rows"):
+        with pytest.raises(ConfigError, match=f"{setting} must be one of"):
+            Predicted(**{"score": "auc", setting: ["auc"]})
     assert Predicted("auc").higher_is_better
     assert not Predicted("log_loss").higher_is_better

@@ -49,7 +49,7 @@ def test_types_and_sizes():
         ({"grades": [0, 32, 2, 3, 1]}, "page 0, row 1 has 32"),
         ({"grades": [0, 1.5, 2, 3, 1]}, "has 1.5"),
         ({"grades": [0, np.nan, 2, 3, 1]}, "has nan"),
-        ({"grades": list("abcde")}, "grade must be a number: page 0, row 0 has a; 5 of 5"),
+        ({"grades": list("abcde")}, "grade must be a number: page 0, row 0 has 'a'; 5 of 5"),
         ({"offsets": [0, 2, 4]}, "offsets must rise from 0 to the 5 documents"),
         ({"offsets": [1, 2, 2, 5]}, "offsets must rise"),
         ({"offsets": [0, 3, 2, 5]}, "offsets must rise"),

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from ultr import ClickLog, Items, read_table
-from ultr.errors import FileError, LogError, UltrError
+from ultr.data.table_import import import_table
+from ultr.errors import ConfigError, FileError, LogError, UltrError
 
 COLUMNS = {"page": "request_id", "item": "doc", "position": "rank", "click": "clicked"}
 
@@ -166,6 +167,27 @@ def test_a_table_that_counts_from_one_says_so(tmp_path):
     refused(write(tmp_path, impressions(), "log.csv"), "first_position=0", "give first_position=1", first_position=0)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"columns": ["journey"]}, "columns must be a mapping of our names to the file's"),
+        ({"columns": "page"}, "columns must be a mapping"),
+        ({"columns": {"page": 3}}, "columns must map names to names, such as .*: 3 is none"),
+        ({"first_position": "a"}, "first_position must be 0 or 1"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(tmp_path, arguments, message):
+    path = write(tmp_path, impressions(), "log.csv")
+    with pytest.raises(ConfigError, match=message):
+        read(path, **arguments)
+    with pytest.raises(ConfigError, match=message):
+        import_table(path, tmp_path / "log", **{"columns": COLUMNS, **arguments})
+    with pytest.raises(ConfigError, match="items must be ultr"):
+        read(path, items=[1, 2])
+    with pytest.raises(LogError, match="features must be a list of column names, not 5"):
+        read(path, features=5)
+
+
 def test_a_table_without_lines(tmp_path):
     refused(write(tmp_path, impressions().iloc[:0], "log.csv"), "The table is empty")
     refused(write(tmp_path, impressions().iloc[:0], "log.parquet"), "The table is empty")
@@ -212,7 +234,7 @@ def test_text_that_is_no_text(tmp_path):
 def test_a_feature_with_text_in_it_says_where(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text("page,item,price\nr1,a,1.5\nr1,b,cheap\nr2,a,1.5\n")
-    words = ("feature 'price' must be numeric: line 3, page r1 has cheap; 1 of 3 is wrong",)
+    words = ("feature 'price' must be numeric: line 3, page r1 has 'cheap'; 1 of 3 is wrong",)
     refused(path, *words, columns={}, features=["price"], page_columns=(), first_position=0)
 
 

@@ -226,11 +226,11 @@ def frame(**columns):
 @pytest.mark.parametrize(
     "log, words",
     [
-        (frame(query=["p", "p", "p"]), "a query must have one page: page 1 has p"),
-        (frame(item=["x", "x", "x"]), "documents of a page must differ: page 0, row 1 has x"),
+        (frame(query=["p", "p", "p"]), "a query must have one page: page 1 has 'p'"),
+        (frame(item=["x", "x", "x"]), "documents of a page must differ: page 0, row 1 has 'x'"),
         (frame(score=[1.0, 2.0, 3.0]), "fall along a page: page 0, row 1 has 2.0"),
         (frame(score=[1.0, 0.0, np.nan]), "must be finite"),
-        (frame(query=["p q", "p q", "q"]), "query must be one word: page 0, row 0 has p q; 2 of 3"),
+        (frame(query=["p q", "p q", "q"]), "query must be one word: page 0, row 0 has 'p q'; 2 of 3"),
         (frame(item=["x", "", "x"]), "item must be one word: page 0, row 1"),
     ],
 )

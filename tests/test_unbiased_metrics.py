@@ -1,8 +1,10 @@
 """Unbiased metrics, strata, candidates, prediction error, calibration of exposure: by hand, by enumeration, and what is refused."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import simulators
@@ -251,6 +253,13 @@ def test_calibration_by_hand():
     assert table.loc[0, ["clicks", "randomised_clicks"]].tolist() == [2, 3]
     with pytest.raises(LogError, match="has 3 clicks, too few for 5 bins"):
         propensity_calibration(log, "propensity", slice_)
+
+
+def test_pages_without_a_user_are_one_users_in_calibration():
+    pages = ultr.ClickLog.concat([page([1, 1, 0, 0])] * 3)
+    log, filled = (replace(pages, page_columns={"user": np.array(u, dtype=object)}) for u in ([None, "a", np.nan], ["z", "a", "z"]))
+    slice_ = page([1, 1, 1, 0])
+    pd.testing.assert_frame_equal(*(propensity_calibration(each, "propensity", slice_, bins=1) for each in (log, filled)))
 
 
 def test_calibration_of_pairs_not_of_clicks():

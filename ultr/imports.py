@@ -17,8 +17,10 @@ OBJECT = re.compile(f"({_DOTTED}):({_DOTTED})")  # "module:name", both dotted id
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the nearest known name, or an empty string."""
-    match = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.6)
+    """Return " Did you mean 'x'?" for the nearest known name, else the first that it abbreviates, or an empty string."""
+    name, known = str(name), list(known)
+    longer = [other for other in known if len(name) > 2 and other.startswith(name)]
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or longer
     return f" Did you mean {match[0]!r}?" if match else ""
 
 

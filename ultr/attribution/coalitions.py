@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import isfinite, nan
 
 import numpy as np
 
@@ -47,12 +47,17 @@ class Valued:
         """Return the value of a set.
 
         Raises:
-            ContractError: it is not finite.
+            ContractError: it is no finite number.
         """
         if coalition not in self._known:
-            value = float(self._function(coalition))
+            worth = self._function(coalition)
+            try:
+                value = float(worth)
+            except (TypeError, ValueError, OverflowError):
+                value = nan
             if not isfinite(value):
-                raise ContractError(f"Shapley: value must be finite, not {value}, which it is for {set(coalition) or 'the empty set'}.")
+                of = f"{set(coalition) or 'the empty set'}"
+                raise ContractError(f"Shapley: value must return a finite number, not {worth!r}, as it does for {of}.")
             self._known[coalition] = value
         return self._known[coalition]
 

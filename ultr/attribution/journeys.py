@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +13,10 @@ import numpy as np
 from ultr.attribution.tally import BLOCK, count_cells
 from ultr.data.checks import as_numbers, refuse, require, rows_are
 from ultr.data.log import ClickLog
-from ultr.errors import LogError
+from ultr.errors import LogError, UltrWarning
 
+_CENTURY = 36_525.0  # days: nobody's journey lasts as long, and in seconds it is ten hours
+_CALENDAR = 1e8  # days: ten times what any calendar counts up to now, and in seconds the year 1973
 _SPREAD = 16  # integer ids up to this many times the touches are looked up in a table, others are sorted
 
 
@@ -140,10 +143,25 @@ def read_journeys(log: ClickLog, by: str) -> Journeys:
 
 
 def times_of(journeys: Journeys, by: str) -> np.ndarray:
-    """Return the time of each touch in days, float64, shape [N], or raise LogError saying that `by` needs it."""
+    """Return the time of each touch in days, float64, shape [N], or raise LogError saying that `by` needs it.
+
+    Warns where no calendar and no life has so many days: then they are seconds or less, beside which a half-life in days is nothing.
+    """
     hint = "Add it, in days: journeys.with_columns(time=...). Rules that read the order of the touches only: UShaped, Linear."
     require(journeys.log.columns, "time", by=by, hint=hint)
-    return journeys.time if journeys.time is not None else np.empty(0)
+    time = journeys.time if journeys.time is not None else np.empty(0)
+    last = time[journeys.last]
+    odd = (last - time[journeys.first] > _CENTURY) | (np.abs(last) > _CALENDAR)
+    if odd.any() and journeys.log.columns["time"].dtype.kind not in "mM":
+        first = int(np.argmax(odd))
+        warnings.warn(
+            f"time looks like seconds, but must be in days: journey {np.arange(len(journeys))[journeys.touched][first]} ends at"
+            f" {last[first]:g} and lasts {last[first] - time[journeys.first][first]:g}; {int(odd.sum())} of {len(journeys)} are as odd."
+            " Divide seconds by 86400, milliseconds by 86400000, or give datetimes.",
+            UltrWarning,
+            stacklevel=4,  # the line that called credit
+        )
+    return time
 
 
 def _times(log: ClickLog) -> np.ndarray | None:
@@ -153,7 +171,8 @@ def _times(log: ClickLog) -> np.ndarray | None:
     time = log.columns["time"]
     if time.dtype.kind in "mM":
         time = (time - np.zeros((), dtype=time.dtype)) / np.timedelta64(1, "D")
-    time = as_numbers("time", time, rows_are(log.offsets)).astype(np.float64, copy=False)
+    do = "Give days, or datetimes: journeys.with_columns(time=pd.to_datetime(journeys.columns['time'])), or a Parquet table that has them."
+    time = as_numbers("time", time, rows_are(log.offsets), do).astype(np.float64, copy=False)
     if not np.isfinite(time.sum()):  # one pass, no mask
         refuse(~np.isfinite(time), "time must be a finite number of days", "Drop these touches.", rows_are(log.offsets), time)
     falls = np.zeros(len(time), dtype=bool)

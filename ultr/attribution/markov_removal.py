@@ -42,7 +42,7 @@ class MarkovRemoval(AttributionRule):
     order: int = 1
 
     def __post_init__(self) -> None:
-        if isinstance(self.order, bool) or self.order not in _ORDERS:
+        if isinstance(self.order, bool) or not isinstance(self.order, (int, np.integer)) or self.order not in _ORDERS:
             raise ConfigError(f"MarkovRemoval: order must be 1, 2 or 3, not {self.order!r}.")
 
     def shares(self, journeys: Journeys) -> np.ndarray:

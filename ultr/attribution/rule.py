@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ultr.attribution.journeys import Journeys, read_journeys
+from ultr.data.checks import real_numbers
 from ultr.data.log import ClickLog
 from ultr.data.source import gather, need_log
 from ultr.errors import ContractError
@@ -63,9 +64,10 @@ class AttributionRule(ABC):
         converted = paths.converted > 0
         if not converted.any():
             return np.zeros(journeys.n_rows)
-        shares = np.asarray(self.shares(paths), dtype=np.float64)
-        if shares.shape != (journeys.n_rows,):
-            raise ContractError(f"{name}.shares must return one share a touch, shape ({journeys.n_rows},), not {shares.shape}.")
+        shares = real_numbers(given := self.shares(paths))
+        if shares is None or shares.shape != (journeys.n_rows,):
+            found = f"text or other objects ({type(given).__name__})" if shares is None else shares.shape
+            raise ContractError(f"{name}.shares must return one share a touch, shape ({journeys.n_rows},), not {found}.")
         total = paths.total(shares)
         bad = converted & ~(np.abs(total - 1) <= _ROUNDING)
         if bad.any():

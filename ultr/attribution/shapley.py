@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ class Shapley(AttributionRule):
     def __post_init__(self) -> None:
         if self.value is not None and not callable(self.value):
             raise ConfigError(f"Shapley: value must be None or a function of a frozenset, not {self.value!r}.")
+        if self.value is not None and not _takes_one(self.value):
+            raise ConfigError(f"Shapley: value must take one argument, a frozenset; {self.value!r} does not.")
         if self.on not in ("channels", "touches"):
             raise ConfigError(f"Shapley: on must be 'channels' or 'touches', not {self.on!r}.")
         if self.on == "touches" and self.value is None:
@@ -118,8 +121,19 @@ class Shapley(AttributionRule):
     def _orders(self, names: list[str]) -> np.ndarray:
         """Draw orders of the players [R, m] that depend on their names alone, not on how they are numbered."""
         by_name = np.array(sorted(range(len(names)), key=names.__getitem__))
-        rng = generator(self.seed, "shapley", *sorted(names))
-        return rng.permuted(np.tile(by_name, (self.permutations, 1)), axis=1)
+        rng = generator(int(self.seed), "shapley", *sorted(names))
+        return rng.permuted(np.tile(by_name, (int(self.permutations), 1)), axis=1)
+
+
+def _takes_one(function: Callable) -> bool:
+    """Tell whether a function can be called with one argument; True where Python does not know, as of some in C."""
+    try:
+        inspect.signature(function).bind(frozenset())
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
 
 
 def _normalised(added: np.ndarray, offsets: np.ndarray, n_journeys: np.ndarray) -> np.ndarray:

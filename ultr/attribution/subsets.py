@@ -7,6 +7,7 @@ from math import factorial
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ultr.data.checks import real_numbers
 from ultr.errors import LogError
 
 
@@ -23,7 +24,7 @@ def shapley_values(values: ArrayLike) -> np.ndarray:
         In the same unit, shape [..., m]. They sum to the value of all players less that of the empty set.
 
     Raises:
-        LogError: the last axis is no power of two, or a value is not finite.
+        LogError: the last axis is no power of two, or a value is no finite number.
 
     Source:
         Shapley (1953), A value for n-person games, Contributions to the Theory of Games II. doi:10.1515/9781400881970-018
@@ -34,7 +35,10 @@ def shapley_values(values: ArrayLike) -> np.ndarray:
         >>> shapley_values([0.0, 1.0, 2.0, 4.0]).tolist()
         [1.5, 2.5]
     """
-    values = np.asarray(values, dtype=np.float64)
+    numbers = real_numbers(values)
+    if numbers is None:
+        raise LogError("values must be real numbers, as many in every row: these are text, complex, or rows of different lengths.")
+    values = numbers
     size = values.shape[-1] if values.ndim else 0
     m = size.bit_length() - 1
     if size != 1 << max(m, 0):

@@ -11,12 +11,12 @@ import numpy as np
 
 from ultr.attribution.journeys import read_journeys
 from ultr.attribution.rule import AttributionRule
-from ultr.data.checks import as_numbers, refuse
+from ultr.data.checks import as_numbers, real_numbers, refuse
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather, need_source, projected
 from ultr.engine.base import Engine, need_engine
 from ultr.engine.serial import Serial
-from ultr.errors import ConfigError, ContractError
+from ultr.errors import ConfigError, ContractError, LogError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ def channel_credit(
         rules: Names and rules, e.g. {"last": LastTouch(), "markov": MarkovRemoval()}.
         amount: The page column that is divided among the touches: conversions, or what they were worth in all (revenue), 0 where nothing
             converted.
-        engine: Where pieces are credited; this process when None. Every engine gives the same bits.
+        engine: Where the pieces of a log on disk are credited; this process when None. Every engine gives the same bits.
 
     Returns:
         One line a rule and channel, rule by rule, channels in the order of their ids: `channel`, `rule`, the amount credited
@@ -43,8 +43,8 @@ def channel_credit(
         shares are NaN where that is 0. `table.pivot(index="channel", columns="rule", values="share")` puts rules side by side.
 
     Raises:
-        LogError: the journeys are malformed, or an amount is missing, not finite, or not 0 where nothing converted.
-        ConfigError: `rules` is no mapping of names to rules, or empty, or `amount` has the name of another column of the table.
+        LogError: the journeys are malformed, an amount is missing, not finite, or not 0 where nothing converted, or the sum is infinite.
+        ConfigError: `rules` is no mapping of names to rules, or empty, or `amount` is no name, or that of another column of the table.
         ContractError: a rule gives no number for some touches.
     """
     import pandas as pd
@@ -55,7 +55,8 @@ def channel_credit(
     fitted = {name: rule for name, rule in rules.items() if name not in alone}
     credited: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     if alone:
-        found = engine.run(partial(_credited, alone, amount), need_source(journeys), shards=1 if isinstance(journeys, ClickLog) else None)
+        fold = partial(_credited, alone, amount)  # a log in memory is one piece
+        found = fold(journeys) if isinstance(journeys, ClickLog) and len(journeys) else engine.run(fold, need_source(journeys))
         credited |= {name: (found.channels, found.amounts[i]) for i, name in enumerate(alone)}
     if fitted:
         found = _credited(fitted, amount, gather(projected(journeys, ("item", "time", "count", "converted", amount))))
@@ -63,7 +64,10 @@ def channel_credit(
     column, tables = "conversions" if amount == "converted" else amount, []
     for name in rules:
         channels, amounts = credited[name]
-        total = amounts.sum()
+        with np.errstate(over="ignore"):
+            total = amounts.sum()
+        if not np.isfinite(total):
+            raise LogError(f"channel_credit: {amount} sums to {total}, more than a number can hold. Give it in a larger unit.")
         share = amounts / total if total else np.full(len(amounts), np.nan)
         tables.append(pd.DataFrame({"channel": channels, "rule": name, column: amounts, "share": share}))
     return pd.concat(tables, ignore_index=True)
@@ -77,6 +81,8 @@ def _check(rules: Mapping[str, AttributionRule], amount: str) -> None:
         raise ConfigError(
             f"channel_credit: {wrong[0]!r} is no rule, such as Linear()." if wrong else "channel_credit: give at least one rule."
         )
+    if not isinstance(amount, str):
+        raise ConfigError(f"channel_credit: amount must be the name of one page column, not {amount!r}.")
     if amount in ("channel", "rule", "share"):
         raise ConfigError(f"channel_credit: {amount!r} is a column of the table: call the amount something else.")
 
@@ -110,8 +116,9 @@ def _credited(rules: Mapping[str, AttributionRule], amount: str, journeys: Click
     refuse(stray, f"{amount} must be 0 where nothing converted", "No touch gets it.", "journey {}".format, amounts)
     out = np.zeros((len(rules), len(paths.channels)))
     for i, (name, rule) in enumerate(rules.items()):
-        credit = np.asarray(rule.credit(journeys))
-        if credit.shape != (journeys.n_rows,):
-            raise ContractError(f"The rule {name!r} must give one number a touch, shape ({journeys.n_rows},), not {credit.shape}.")
+        credit = real_numbers(rule.credit(journeys))
+        if credit is None or credit.shape != (journeys.n_rows,):
+            found = "text or other objects" if credit is None else credit.shape
+            raise ContractError(f"The rule {name!r} must give one number a touch, shape ({journeys.n_rows},), not {found}.")
         out[i] = np.bincount(paths.channel, credit * paths.per_touch(amounts), len(paths.channels))
     return _Credited(paths.channels, out)

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from ultr.commands.describe import kind_of
 from ultr.commands.simulate import seed_of, simulated
 from ultr.commands.sources import Data, as_log, first_chunk, open_data, open_test
 from ultr.commands.text import by_rank
@@ -25,10 +26,18 @@ from ultr.evaluation.comparison import Comparison
 from ultr.evaluation.evaluate import Metric
 from ultr.evaluation.outcome import as_text
 from ultr.evaluation.store import write_atomically
+from ultr.imports import nearest
 from ultr.metrics.ndcg import NDCG
 
 if TYPE_CHECKING:
     from ultr.evaluation.result import ComparisonResult
+
+_JUDGED = {  # what the pages of a log are -> what estimators of it are judged on
+    "pages": "give [test] a graded set, or a log with grades",
+    "impressions": "give [test] a log of its own, such as a table of other impressions",
+    "journeys": "give [test] a log of its own, such as a table of other journeys",
+    "users": "give [test] a log of its own, such as ratings that were held out",
+}
 
 DEMO = Path(str(files("ultr") / "demo.toml"))
 
@@ -134,7 +143,8 @@ def _train_and_tests(config: Config, run: Run, data: Data, place: Path | None) -
     if "test" in config and run.test is not None:
         raise ConfigError("[test] and [run] test both say what to test on: give one of them.")
     if (run.test is not None or run.judge_logged) and not isinstance(data, RankingData):
-        raise ConfigError("[run] test and judge_logged need a graded set, but [data] is a click log: give [test] a graded set.")
+        kind = "click log" if _kind(data) == "pages" else f"log of {_kind(data)}"
+        raise ConfigError(f"[run] test and judge_logged need a graded set, but [data] is a {kind}: {_JUDGED[_kind(data)]}.")
     if "test" in config:
         data, tests["test"] = _equally_wide(data, open_test(config, place))
     elif isinstance(data, RankingData) and run.test is not None:
@@ -142,8 +152,13 @@ def _train_and_tests(config: Config, run: Run, data: Data, place: Path | None) -
     if run.judge_logged:
         tests["logged"] = data
     if not tests:
-        raise ConfigError("There is nothing to test on: add a section [test] with a reader, or test = 0.5 to [run], a share of [data].")
+        graded = "add a section [test] with a reader, or test = 0.5 to [run], a share of [data]"
+        raise ConfigError(f"There is nothing to test on: {graded if isinstance(data, RankingData) else _JUDGED[_kind(data)]}.")
     return data, tests
+
+
+def _kind(data: Data) -> str:
+    return kind_of(first_chunk(as_log(data)))
 
 
 def _equally_wide(train: Data, test: Data) -> tuple[Data, Data]:
@@ -172,17 +187,19 @@ def _training_log(config: Config, run: Run, data: Data) -> LogSource | Callable[
 
 def _check_labels(test: str, source: LogSource, metrics: Mapping[str, Metric]) -> None:
     """Refuse metrics that cannot judge a new order of this test set."""
-    columns = first_chunk(source).columns
-    why = "Clicks belong to the order that was shown and cannot judge a new one: give [test] a graded set, or a log with grades."
+    columns, kind = first_chunk(source).columns, _kind(source)
+    why = f"Clicks belong to the order that was shown and cannot judge a new one: {_JUDGED['pages']}."
+    if kind in ("impressions", "journeys"):
+        why = "Predictions are judged by ultr.metrics:Predicted, against one of these columns."
     for name, metric in metrics.items():
         label = getattr(metric, "label", None)
-        if label == "click" and not (
-            "click" in columns and "position" not in columns
-        ):  # without positions nothing was shown in an order: a random slice, held-out ratings
+        # without positions nothing was shown in an order: a random slice, held-out ratings; and predictions of impressions reorder nothing
+        if label == "click" and kind != "impressions" and not ("click" in columns and "position" not in columns):
             raise ConfigError(f"[metrics.{name}] judges by clicks. {why}")
         if label is not None and label not in columns:
             raise ConfigError(
-                f"[metrics.{name}] judges by the column {label!r}, which the test set {test!r} lacks. It has: {', '.join(columns)}. {why}"
+                f"[metrics.{name}] judges by the column {label!r}, which the test set {test!r} lacks.{nearest(label, columns)} "
+                f"It has: {', '.join(columns)}. {why}"
             )
 
 

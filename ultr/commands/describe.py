@@ -10,8 +10,10 @@ import numpy as np
 from ultr.commands.sources import open_log
 from ultr.commands.summary import Summary, summarise
 from ultr.commands.text import aligned, by_rank
-from ultr.data.source import LogSource, mapped, need_source, projected
+from ultr.data.log import ClickLog
+from ultr.data.source import LogSource, gather, mapped, need_source, projected
 from ultr.diagnostics import identifiability
+from ultr.errors import LogError
 from ultr.random import hash_ids
 
 _PAGES_OF_QUERIES = {  # column -> who cannot do without it
@@ -32,7 +34,7 @@ def describe(log: Path) -> str:
 
 
 def describe_log(source: LogSource, name: str) -> str:
-    """Describe a log in aligned text; it is read piece by piece, twice."""
+    """Describe a log in aligned text; it is read piece by piece, twice. Of impressions the labels are held in memory."""
     log = summarise(need_source(source))
     parts = [aligned([["log", name], *_sizes(log), *_clicks(log), *_columns(log)])]
     if "click" in log.columns and log.rows:
@@ -40,7 +42,7 @@ def describe_log(source: LogSource, name: str) -> str:
         parts.append(f"Click rate\n{by_rank({'clicks/shown': rates})}")
     if "position" in log.columns and log.rows and kind_of(log) == "pages":
         parts.append(_swaps(projected(source, ("item", "position", "query")), float(log.pairs)))
-    return "\n\n".join([*parts, *_missing(log)])
+    return "\n\n".join([*parts, *_missing(log, source)])
 
 
 def _swaps(source: LogSource, pairs: float) -> str:
@@ -53,7 +55,7 @@ def _swaps(source: LogSource, pairs: float) -> str:
     return f"On the pages of {share:.0%} of the queries, drawn by a hash: {identifiability(sample).explain()}"
 
 
-def kind_of(log: Summary) -> str:
+def kind_of(log: Summary | ClickLog) -> str:
     """Tell what the pages of a log are, by its columns: journeys, impressions of ads, users, or pages of results."""
     if "converted" in log.page_columns:
         return "journeys"
@@ -105,7 +107,7 @@ def _columns(log: Summary) -> Iterator[list[str]]:
     yield ["page columns", ", ".join(log.page_columns) or "none"]
 
 
-def _missing(log: Summary) -> Iterator[str]:
+def _missing(log: Summary, source: LogSource) -> Iterator[str]:
     """Say who cannot use the log, column by column; of methods for what the log's pages are."""
     kind = kind_of(log)
     needs = {"pages": _PAGES_OF_QUERIES, "impressions": _IMPRESSIONS, "journeys": _JOURNEYS, "users": _USERS}[kind]
@@ -115,12 +117,26 @@ def _missing(log: Summary) -> Iterator[str]:
     if lines:
         yield f"Missing\n{aligned(lines)}"
         return
+    if kind == "impressions" and (why := _refused(source)):
+        yield f"No conversion estimator can be fitted: {why}"
+        return
     yield {
         "pages": "Nothing is missing: every ranking estimator can be fitted.",
         "impressions": "Nothing is missing: every conversion estimator can be fitted; fields= says which columns it reads.",
         "journeys": "Nothing is missing: every attribution rule can be applied.",
         "users": "Nothing is missing: every estimator of implicit feedback can be fitted.",
     }[kind]
+
+
+def _refused(source: LogSource) -> str:
+    """Return what every conversion estimator would refuse the labels for, or nothing."""
+    from ultr.training.conversion_batches import LABELS, read_conversions  # brings PyTorch
+
+    try:
+        read_conversions(gather(projected(source, LABELS)), "a conversion estimator")
+    except LogError as error:
+        return str(error)
+    return ""
 
 
 def _missing_for_rankers(log: Summary) -> Iterator[list[str]]:

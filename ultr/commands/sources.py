@@ -100,9 +100,7 @@ def _credited(config: Config, data: Data, section: str) -> ClickLog:
     from ultr.attribution.rule import AttributionRule
 
     if isinstance(data, RankingData):
-        raise ConfigError(
-            f"[credit] shares conversions among touches, but [{section}] is a graded set: leave [credit] out."
-        )
+        raise ConfigError(f"[credit] shares conversions among touches, but [{section}] is a graded set: leave [credit] out.")
     log, rules = gather(data), config.named("credit")
     for name, rule in rules.items():
         if not isinstance(rule, AttributionRule):

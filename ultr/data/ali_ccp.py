@@ -80,7 +80,7 @@ def load_ali_ccp(
     """
     fields = _checked(fields, max_rows)
     wanted = {name: i for i, name in enumerate(dict.fromkeys((*fields, ITEM)))}
-    file, other = find_file(Path(skeleton)), find_file(Path(common_features))
+    file, other = find_file(skeleton), find_file(common_features)
     impressions = _read_impressions(file, wanted, max_rows)
     shared = _read_shared(other, wanted, impressions, file)
     code = np.frombuffer(impressions.shared, dtype=np.int32)

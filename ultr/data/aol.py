@@ -60,7 +60,7 @@ def load_aol(path: str | Path, *, session_gap: float = 30.0) -> ClickLog:
     """
     if not within(session_gap, "(0, inf)"):
         raise ConfigError(f"load_aol: session_gap must be a number of minutes above 0, not {session_gap!r}.")
-    file = find_file(Path(path))
+    file = find_file(path)
     pages = _Pages()
     for number, text in text_lines(file):
         fields = text.split("\t")

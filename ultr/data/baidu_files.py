@@ -15,6 +15,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from ultr.data.arrow import one_array
+from ultr.data.checks import need_path
 from ultr.data.files import naming
 from ultr.data.prefetch import prefetch
 from ultr.errors import FileError
@@ -118,7 +119,7 @@ def find_files(path: str | Path) -> tuple[BaiduFile, ...]:
     Raises:
         FileError: there are none.
     """
-    path = Path(path)
+    path = need_path(path)
     if path.is_dir():
         found = sorted(file for file in path.iterdir() if file.suffix in (".parquet", ".feather", ".arrow"))
     else:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ultr.errors import FileError, LogError
 from ultr.imports import nearest
@@ -37,7 +38,7 @@ def check_shards(n: object) -> None:
 
 def require(columns: Mapping[str, object], name: str, *, by: str, kind: str = "column", hint: str = "") -> None:
     """Raise LogError unless `name` is there, saying who needs it and what there is instead."""
-    if name not in columns:
+    if not isinstance(name, Hashable) or name not in columns:  # a list of names is none
         have = ", ".join(columns) or "none"
         raise LogError(f"{by} needs the {kind} {name!r}, which the log lacks.{nearest(name, columns)} It has: {have}. {hint}".strip())
 
@@ -56,8 +57,13 @@ def refuse(bad: np.ndarray, what: str, do: str, where: Callable[[int], str], val
     if not count:
         return
     first = int(np.argmax(bad))
-    value = "" if values is None else f" has {values[first]!s}"
+    value = "" if values is None else f" has {spelled(values[first])}"
     raise LogError(f"{what}: {where(first)}{value}; {count} of {len(bad)} {'is' if count == 1 else 'are'} wrong. {do}")
+
+
+def spelled(value: object) -> str:
+    """Return a value as messages quote it: text in quotes, everything else plainly."""
+    return repr(str(value)) if isinstance(value, str) else str(value)
 
 
 def rows_are(offsets: np.ndarray) -> Callable[[int], str]:
@@ -70,15 +76,27 @@ def rows_are(offsets: np.ndarray) -> Callable[[int], str]:
     return where
 
 
-def as_numbers(name: str, values: np.ndarray, where: Callable[[int], str]) -> np.ndarray:
-    """Return a column as an array of numbers: objects and strings that spell numbers are converted, anything else is refused."""
+def as_numbers(name: str, values: np.ndarray, where: Callable[[int], str], do: str = "") -> np.ndarray:
+    """Return a column as an array of numbers: objects and strings that spell numbers are converted, anything else is refused.
+
+    `do` says what the user can do where that is not to encode the column.
+    """
     if values.dtype.kind in "biuf":
         return values
     bad = np.ones(len(values), dtype=bool)  # times would convert too, to nanoseconds
     if values.dtype.kind in "OUT":
         bad = np.array([not _spells_number(value) for value in values], dtype=bool)
-    refuse(bad, f"{name} must be a number", "Check the column mapping, or encode the column first.", where, values)
+    refuse(bad, f"{name} must be a number", do or "Check the column mapping, or encode the column first.", where, values)
     return values.astype(np.float64)
+
+
+def real_numbers(values: ArrayLike) -> np.ndarray | None:
+    """Return what somebody gave for an array of real numbers as float64, None where it is none: text, complex or ragged."""
+    try:
+        array = np.asarray(values)
+        return None if array.dtype.kind in "cmM" else array.astype(np.float64, copy=False)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _spells_number(value: object) -> bool:
@@ -135,16 +153,32 @@ def check_features(features: np.ndarray, names: tuple[str, ...] | None = None) -
     )
 
 
-def find_file(path: Path) -> Path:
+def need_path(path: object) -> Path:
+    """Return what names a file or folder as a Path.
+
+    Raises:
+        FileError: it is neither text nor a path.
+    """
+    try:
+        return Path(path)  # type: ignore[arg-type]
+    except TypeError:
+        raise FileError(f"The path of a file or folder is needed, text or a pathlib.Path, not {type(path).__name__}.") from None
+
+
+def find_file(path: str | Path) -> Path:
     """Return the file, or the `.gz` beside it where only that is there.
 
     Raises:
-        FileError: neither is there.
+        FileError: neither is there, or may be looked for.
     """
-    for candidate in (path, Path(f"{path}.gz")):
-        if candidate.is_file():
-            return candidate
-    if path.is_dir():
-        raise FileError(f"{path} is a folder: name a file in it, such as {path / 'train.txt'}.")
-    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    path = need_path(path)
+    try:
+        for candidate in (path, Path(f"{path}.gz")):
+            if candidate.is_file():
+                return candidate
+        if path.is_dir():
+            raise FileError(f"{path} is a folder: name a file in it, such as {path / 'train.txt'}.")
+        beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    except OSError as error:  # no permission, or a name that is too long
+        raise FileError(f"{str(path)[:200]!r} cannot be looked for: {error.strerror}. Give the path of the file.") from error
     raise FileError(f"There is no file {path}, nor {path}.gz.{nearest(path.name, beside)} Check the path, or put the data there.")

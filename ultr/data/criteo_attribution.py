@@ -20,6 +20,7 @@ from ultr.imports import nearest
 Touches = Literal["clicks", "impressions"]
 
 _DAY = 86_400.0  # seconds
+_WINDOW = 30.0  # days after an impression in which the file counts conversions
 _CATEGORIES = tuple(f"cat{i}" for i in range(1, 10))
 _FLAGS = ("conversion", "attribution", "click")
 _DTYPES = {
@@ -60,7 +61,7 @@ def load_criteo_attribution(path: str | Path, touches: Touches = "clicks") -> Cl
     """
     if touches not in get_args(Touches):
         raise ConfigError(f"load_criteo_attribution: touches must be 'clicks' or 'impressions', not {touches!r}.")
-    file = find_file(Path(path))
+    file = find_file(path)
     frame = _read(file)
     if touches == "clicks":
         frame = frame[frame["click"] == 1]
@@ -83,7 +84,8 @@ def load_criteo_impressions(path: str | Path) -> ClickLog:
     Returns:
         One row a page, in the order of the file. Columns item (the campaign), click, conversion (1 where the impression was clicked and a
         conversion followed within 30 days), time (days), attribution, cost, cpo, cat1 to cat9 and time_since_last_click (days, NaN where
-        there is none). Page column user. `log.items` has the campaigns' ids.
+        there is none). Page column user. `log.items` has the campaigns' ids. Clicked impressions whose conversion came before them, or more
+        than 30 days after, are dropped, with a warning that says how many.
 
     Raises:
         FileError: as `load_criteo_attribution`.
@@ -91,7 +93,21 @@ def load_criteo_impressions(path: str | Path) -> ClickLog:
     Differs:
         The file's own `conversion` also marks impressions that were not clicked.
     """
-    frame = _read(find_file(Path(path)))
+    file = find_file(path)
+    frame = _read(file)
+    delay = (frame["conversion_timestamp"].astype("int64") - frame["timestamp"]) / _DAY
+    odd = ((frame["conversion"] == 1) & (frame["click"] == 1) & ~delay.between(0, _WINDOW)).to_numpy()
+    if odd.any():
+        line = int(np.argmax(odd))
+        warnings.warn(
+            f"{file}, line {frame.index[line]}: a conversion {delay.iloc[line]:g} days after the impression, not in 0..{_WINDOW:g};"
+            f" dropped {odd.sum()} of {len(odd)}.",
+            UltrWarning,
+            stacklevel=2,
+        )
+        frame = frame[~odd]
+    if not len(frame):
+        raise FileError(f"{file}: no impression is left. Are conversion_timestamp and timestamp in seconds from the same start?")
     columns, items = _columns(frame)
     columns["conversion"] = (frame["conversion"] * frame["click"]).to_numpy()
     since = frame["time_since_last_click"].to_numpy()
@@ -128,7 +144,8 @@ def _read(file: Path) -> pd.DataFrame:
             if name not in header:
                 raise FileError(f"{file} has no column {name!r}.{nearest(name, header)} Its header is: {', '.join(header)}.")
         try:
-            frame = pd.read_csv(file, sep="\t", usecols=list(_DTYPES), dtype=_DTYPES, skip_blank_lines=False)
+            with np.errstate(invalid="ignore"):  # of a missing or infinite whole number, which is refused anyway
+                frame = pd.read_csv(file, sep="\t", usecols=list(_DTYPES), dtype=_DTYPES, skip_blank_lines=False)
         except (ValueError, OverflowError) as error:  # some value is no such number: which one?
             _refuse_wrong_number(file)
             raise FileError(f"{file} cannot be read: {error}.") from error
@@ -146,17 +163,18 @@ def _read(file: Path) -> pd.DataFrame:
 def _refuse_wrong_number(file: Path) -> None:
     """Raise FileError for the first line with a value that does not fit its column."""
     line = 2
-    for block in pd.read_csv(file, sep="\t", usecols=list(_DTYPES), dtype=str, skip_blank_lines=False, chunksize=_BLOCK):
-        for name, dtype in _DTYPES.items():
-            numbers, whole = pd.to_numeric(block[name], errors="coerce").to_numpy(np.float64), dtype.startswith("int")
-            fits = np.isfinite(numbers)
-            if whole:
-                fits &= (numbers == np.floor(numbers)) & (np.abs(numbers) <= np.iinfo(dtype).max)
-            if not fits.all():
-                row, what = int(np.argmin(fits)), f"a{' whole' if whole else ''} number"
-                found = f"not {block[name].iloc[row]!r}" if isinstance(block[name].iloc[row], str) else "but it is missing"
-                raise FileError(f"{file}, line {line + row}: {name} must be {what}, {found}. The file may be truncated.")
-        line += len(block)
+    with pd.read_csv(file, sep="\t", usecols=list(_DTYPES), dtype=str, skip_blank_lines=False, chunksize=_BLOCK) as blocks:
+        for block in blocks:
+            for name, dtype in _DTYPES.items():
+                numbers, whole = pd.to_numeric(block[name], errors="coerce").to_numpy(np.float64), dtype.startswith("int")
+                fits = np.isfinite(numbers)
+                if whole:
+                    fits &= (numbers == np.floor(numbers)) & (np.abs(numbers) <= np.iinfo(dtype).max)
+                if not fits.all():
+                    row, what = int(np.argmin(fits)), f"a{' whole' if whole else ''} number"
+                    found = f"not {block[name].iloc[row]!r}" if isinstance(block[name].iloc[row], str) else "but it is missing"
+                    raise FileError(f"{file}, line {line + row}: {name} must be {what}, {found}. The file may be truncated.")
+            line += len(block)
 
 
 def _check(file: Path, frame: pd.DataFrame) -> None:

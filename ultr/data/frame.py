@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from ultr.data.checks import as_numbers, check_clicks, check_grades, check_proba
 from ultr.data.items import Items
 from ultr.data.log import PAGE_COLUMNS, ClickLog
 from ultr.data.padded import offsets_of, slots
-from ultr.errors import LogError
+from ultr.errors import ConfigError, LogError
 from ultr.imports import nearest
 
 _NOT_FEATURES = ("page", "item", "position", "click", "grade", "relevance", "propensity", *PAGE_COLUMNS)
@@ -42,6 +43,9 @@ def log_from_frame(
     first_line: int = 0,
 ) -> ClickLog:
     """Make and check a log; `ClickLog.from_frame` documents the arguments, `first_line` is what messages call the first line."""
+    check_first_position(first_position)
+    if items is not None and not isinstance(items, Items):
+        raise ConfigError(f"items must be ultr.Items(features, ids), not {type(items).__name__}.")
     if features and items is not None:
         raise LogError("Give features (columns of the table) or items (kept apart), not both.")
     check_columns(frame, page, page_columns, features, first_line)
@@ -54,6 +58,12 @@ def log_from_frame(
     columns = {"item": codes, "position": position.astype(np.int32), **{name: _plain(frame[name]) for name in of_row}}
     pages = {"page": _plain(table.page_ids), **{name: _page_column(table, name) for name in of_page}}
     return check_log(ClickLog(table.offsets, columns, pages, items), table.where)
+
+
+def check_first_position(first_position: object) -> None:
+    """Refuse what counts no positions."""
+    if not isinstance(first_position, Real):
+        raise ConfigError(f"first_position must be 0 or 1, what the table calls the first position, not {first_position!r}.")
 
 
 def check_log(log: ClickLog, where: Callable[[int], str] | None = None) -> ClickLog:
@@ -206,9 +216,21 @@ def _page_column(table: _Table, name: str) -> np.ndarray:
     values, first = table.frame[name], table.offsets[:-1]
     codes = values.to_numpy() if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iub" else _factorize(values, name)[0]
     varies = codes != codes[first][table.page_of_row]
-    do = "It belongs to the rows, or pages were merged."
-    refuse(varies, f"page column {name!r} must be constant within a page", do, lambda i: f"{table.where(i)}: it", values.array)
+    refuse(
+        varies, f"page column {name!r} must be constant within a page", what_varies(name), lambda i: f"{table.where(i)}: it", values.array
+    )
     return _plain(values.iloc[first])
+
+
+def what_varies(name: str) -> str:
+    """Say what may be wrong with a page column that varies on a page."""
+    merged = "It belongs to the rows, or pages were merged."
+    if name != "converted":
+        return merged
+    return (
+        f"{merged} Where only the last touch of a journey is marked, put the largest value of the journey on each of its rows:"
+        " frame.groupby(page)['converted'].transform('max')."
+    )
 
 
 def _items(table: _Table, features: tuple[str, ...], items: Items | None) -> tuple[np.ndarray, Items]:

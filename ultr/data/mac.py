@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ultr.data.checks import find_file
+from ultr.data.checks import find_file, need_path
 from ultr.data.items import Items
 from ultr.data.log import ClickLog
 from ultr.errors import ConfigError, FileError
@@ -72,7 +72,7 @@ def load_mac(
     fields, credits = _checked(fields, "fields"), _checked(credits, "credits")
     files = _files(path)
     of_value = tuple(dict.fromkeys((user, item, *fields)))
-    numbers = {name: _vocabulary(Path(vocabularies), name) for name in of_value} if vocabularies is not None else {}
+    numbers = {name: _vocabulary(need_path(vocabularies), name) for name in of_value} if vocabularies is not None else {}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in (*of_value, *credits)}
     for file in files:
         _read(file, parts, numbers, credits)
@@ -95,7 +95,7 @@ def _checked(names: Sequence[str], what: str) -> tuple[str, ...]:
 
 def _files(path: str | Path) -> list[Path]:
     """Return the files in the order of time."""
-    place = Path(path)
+    place = need_path(path)
     pattern = str(place / "*.parquet") if place.is_dir() else str(path)
     if place.is_file() or not glob.has_magic(pattern):
         return [find_file(place)]

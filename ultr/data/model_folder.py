@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ultr.data.checks import need_path
 from ultr.errors import ConfigError, FileError
 
 VERSION = 1
@@ -49,27 +50,35 @@ def write_model(path: str | Path, header: Mapping[str, object], write_weights: C
         write_weights: Writes the rest into the folder that it is given.
 
     Raises:
-        FileError: the path is taken by something that is no model.
+        FileError: the path is taken by something that is no model, or the disk refuses.
     """
-    folder = Path(path)
+    folder = need_path(path)
     if folder.exists() and not (folder / "model.json").is_file():
         raise FileError(f"{folder} exists and is no model: nothing was written. Give another path.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        write_weights(temporary)
-        whole = {"format": _FORMAT, "version": VERSION, **header}
-        (temporary / "model.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
-        temporary.chmod(0o755)
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            os.rename(folder, old / "old")
-            os.rename(temporary, folder)
-            shutil.rmtree(old)
-        else:
-            os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            write_weights(temporary)
+            whole = {"format": _FORMAT, "version": VERSION, **header}
+            (temporary / "model.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
+            temporary.chmod(0o755)
+            _put_in_place(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:  # a file stands where a folder is needed, nobody may write there, or the disk is full
+        raise FileError(f"No model can be written to {folder}: {error}. Give another path.") from error
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename a finished folder to its name; an old model is moved aside first."""
+    if not folder.exists():
+        os.rename(temporary, folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    os.rename(folder, old / "old")
+    os.rename(temporary, folder)
+    shutil.rmtree(old)
 
 
 def damaged(folder: Path, error: Exception) -> FileError:

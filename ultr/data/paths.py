@@ -80,7 +80,7 @@ def load_paths(
         raise ConfigError(f"load_paths: columns must name path, conversions, non-conversions and value, the last two or None: {columns!r}.")
     if not isinstance(separator, str) or not separator.strip():
         raise ConfigError(f"load_paths: separator must be a text that is not blank, not {separator!r}.")
-    table = _read(find_file(Path(path)))
+    table = _read(find_file(path))
     paths = table.column(columns[0])
     channels = [[name.strip() for name in line.split(separator.strip())] for line in paths]
     table.refuse(np.array([not all(line) for line in channels]), paths, "a path must name a channel at every touch")

@@ -57,7 +57,7 @@ def load_ratings(
         raise ConfigError(f"load_ratings: items must be the Items of a log, such as train.items, not {type(items).__name__}.")
     if isinstance(columns, str) or not isinstance(columns, Sequence):
         raise ConfigError(f"load_ratings: columns must be a list of names such as ('user', 'item', 'rating'), not {columns!r}.")
-    file = find_file(Path(path))
+    file = find_file(path)
     frame = _read(file, tuple(columns))
     rating = pd.to_numeric(frame["rating"], errors="coerce").to_numpy(np.float64)
     bad = ~np.isfinite(rating) | (frame["user"].str.strip() == "").to_numpy() | (frame["item"].str.strip() == "").to_numpy()
@@ -104,7 +104,7 @@ def load_rating_matrix(path: str | Path, positive: float = 4, *, rows: Rows = "p
         ConfigError: `positive` is no number, or `rows` is neither.
     """
     _check_settings("load_rating_matrix", positive, rows)
-    file = find_file(Path(path))
+    file = find_file(path)
     _first_line(file)
     try:
         matrix = np.loadtxt(file, ndmin=2)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ultr.data import writer
 from ultr.data.atomic import check_target, locked, put_in_place, write_atomically
+from ultr.data.checks import need_path
 from ultr.data.files import SCHEMA
 from ultr.data.groups import SessionRuns
 from ultr.data.items import Items
@@ -75,7 +76,7 @@ def write_shards(
     """
     if n_shards < 1:
         raise LogError(f"A log is written in 1 or more shards, not {n_shards}.")
-    target = Path(path).resolve()
+    target = need_path(path).resolve()
     check_target(target, overwrite)
     work = target.with_name(f".{target.name}.unfinished")
     try:

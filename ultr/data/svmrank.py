@@ -64,7 +64,7 @@ def load_svmrank(path: str | Path, group_path: str | Path | None = None, n_featu
     Source:
         Joachims (2006), KDD, doi:10.1145/1150402.1150429 (the format); Qin and Liu (2013), LETOR 4.0, arXiv:1306.2597 (its use).
     """
-    file = find_file(Path(path))
+    file = find_file(path)
     blocks = list(_blocks(file))
     if not blocks:
         raise FileError(f"{file} has no document: it is empty or holds comments only.")
@@ -241,7 +241,7 @@ def _queries_of_qids(file: Path, blocks: list[_Block], lines: np.ndarray, group_
 
 def _queries_of_groups(file: Path, group_path: str | Path | None, n_documents: int) -> tuple[np.ndarray, np.ndarray]:
     """Return query boundaries and numbers from a file of group sizes."""
-    group_file = _companion(file) if group_path is None else find_file(Path(group_path))
+    group_file = _companion(file) if group_path is None else find_file(group_path)
     sizes = []
     for number, line in _lines(group_file):
         text = line.partition(b"#")[0].decode("utf-8", "replace").strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +12,7 @@ from ultr.data.checks import find_file
 from ultr.data.frame import log_from_frame
 from ultr.data.items import Items
 from ultr.data.log import ClickLog
-from ultr.errors import FileError, LogError
+from ultr.errors import ConfigError, FileError, LogError
 from ultr.imports import nearest
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -45,15 +45,14 @@ def read_table(
     Raises:
         FileError: the file is missing, empty, truncated, malformed, or of another kind.
         LogError: what `ClickLog.from_frame` refuses, with the file and, in text files, the line (the header is line 1).
+        ConfigError: `columns`, `items` or `first_position` is of another kind.
     """
-    file = find_file(Path(path))
+    file, mapping = find_file(path), column_mapping(columns)
     text = separator_of(file) is not None
     frame = read_text(file) if text else _read_parquet(file)
-    mapping = dict(columns or {})
     try:
-        frame, features, page_columns = _renamed(
-            frame, mapping, column_names("features", features), column_names("page_columns", page_columns)
-        )
+        names = column_names("features", features), column_names("page_columns", page_columns)
+        frame, features, page_columns = _renamed(frame, mapping, *names)
         return log_from_frame(frame, "page", page_columns, features, items, first_position, first_line=2 if text else 0)
     except LogError as error:
         raise LogError(f"{file}: {error}") from error
@@ -124,7 +123,19 @@ def column_names(argument: str, names: Sequence[str]) -> tuple[str, ...]:
     """Return a list of names; refuse one string, which is a sequence too."""
     if isinstance(names, str):
         raise LogError(f"{argument} must be a list of column names, not one string: write {argument}=[{names!r}].")
+    if not isinstance(names, Iterable):
+        raise LogError(f"{argument} must be a list of column names, not {names!r}.")
     return tuple(names)
+
+
+def column_mapping(columns: Mapping[str, str] | None) -> dict[str, str]:
+    """Return our names and the file's; refuse what is no mapping of names to names."""
+    if columns is not None and not isinstance(columns, Mapping):
+        raise ConfigError(f"columns must be a mapping of our names to the file's, such as {{'page': 'request_id'}}, not {columns!r}.")
+    mapping = dict(columns or {})
+    if wrong := [name for pair in mapping.items() for name in pair if not isinstance(name, str)]:
+        raise ConfigError(f"columns must map names to names, such as {{'page': 'request_id'}}: {wrong[0]!r} is none.")
+    return mapping
 
 
 def _renamed(

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from ultr.data.checks import find_file
+from ultr.data.checks import find_file, need_path
 from ultr.data.table import check_last_line, read_text, separator_of
 from ultr.errors import FileError, LogError
 
@@ -105,10 +105,10 @@ def table_files(path: str | Path) -> list[Path]:
     Raises:
         FileError: nothing is there, or text and Parquet are mixed.
     """
-    if Path(path).exists() or not glob.has_magic(str(path)):
-        files = [find_file(Path(path))]
+    if need_path(path).exists() or not glob.has_magic(str(path)):
+        files = [find_file(path)]
     else:
-        files = [find_file(Path(name)) for name in sorted(glob.glob(str(path)))]
+        files = [find_file(name) for name in sorted(glob.glob(str(path)))]
         if not files:
             raise FileError(f"No file matches the pattern {path}. Check it.")
     separators = [separator_of(file) for file in files]

@@ -14,8 +14,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from ultr.data.atomic import check_target, partial_folder
-from ultr.data.frame import check_columns
-from ultr.data.table import column_names, renaming, separator_of
+from ultr.data.checks import need_path
+from ultr.data.frame import check_columns, check_first_position
+from ultr.data.table import column_mapping, column_names, renaming, separator_of
 from ultr.data.table_files import Column, check_alike, check_types, file_columns, size_of, table_files
 from ultr.data.table_lines import check_lines, load_lines
 from ultr.data.table_order import ordered
@@ -62,7 +63,7 @@ def import_table(
     Raises:
         FileError: a file is missing, truncated, malformed or has other columns than the first, or the disk refuses.
         LogError: what `ClickLog.from_frame` refuses, with the file and, in text files, the line (the header is line 1).
-        ConfigError: `memory_limit` is no amount of memory, or too small.
+        ConfigError: `memory_limit` is no amount of memory, or too small, or `columns` or `first_position` is of another kind.
 
     Differs:
         From `read_table`: pages of a session are brought together, in order of the sessions' first lines, since a log on disk needs
@@ -72,12 +73,13 @@ def import_table(
         spelled, so that no two are one. Columns that no log on disk can hold (dates without a time, decimals, lists) are refused by
         name. The bad line that a refusal quotes is the first of the file, not of the sorted log.
     """
-    target = Path(out).resolve()
+    check_first_position(first_position)
+    target = need_path(out).resolve()
     check_target(target, overwrite)
     files = table_files(path)
     with _named(path, files), _errors_of_duckdb(target, memory_limit), partial_folder(target) as folder:
         names = column_names("features", features), column_names("page_columns", page_columns)
-        table = _Table(files, *names, first_position).with_columns(dict(columns or {}))
+        table = _Table(files, *names, first_position).with_columns(column_mapping(columns))
         with closing(_connect(folder, memory_limit)) as connection, _bar(files, progress) as bar:
             table.write(connection, target, overwrite, bar)
 

@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from ultr.data.checks import spelled
 from ultr.data.frame import FLOAT32_MAX, INT32_MAX, check_log
 from ultr.data.log import PAGE_COLUMNS, ClickLog
 from ultr.data.table_files import Column, Feed, feed, widened
@@ -202,7 +203,7 @@ def _check_positions(lines: Lines, first_position: int) -> None:
     x, kind = lines.sql("position"), lines.column("position").dtype.kind
 
     def value(line: int) -> str:
-        return f"{lines.place(line, page=False)} has {lines.value('position', line)}"
+        return f"{lines.place(line, page=False)} has {spelled(lines.value('position', line))}"
 
     if kind in "mMO":
         wrong = "true" if kind != "O" else f"try_cast({x} AS DOUBLE) IS NULL"
@@ -245,7 +246,7 @@ def _check_feature(lines: Lines, name: str) -> None:
     x, kind = lines.sql(name), lines.column(name).dtype.kind
 
     def value(line: int) -> str:
-        return f"{lines.place(line)} has {lines.value(name, line)}"
+        return f"{lines.place(line)} has {spelled(lines.value(name, line))}"
 
     if kind == "O":
         bad = f"SELECT rowid AS line FROM lines WHERE try_cast({x} AS DOUBLE) IS NULL"

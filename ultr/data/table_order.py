@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ultr.data.frame import check_log
+from ultr.data.checks import spelled
+from ultr.data.frame import check_log, what_varies
 from ultr.data.items import Items
 from ultr.data.log import ClickLog
 from ultr.data.padded import offsets_of, slots
@@ -162,9 +163,9 @@ def _refuse_varying(lines: Lines, of_page: Sequence[str]) -> None:
         )
 
         def value(line: int, name: str = name) -> str:
-            return f"{lines.place(line)}: it has {lines.value(name, line)}"
+            return f"{lines.place(line)}: it has {spelled(lines.value(name, line))}"
 
-        lines.refuse(bad, f"page column {name!r} must be constant within a page", "It belongs to the rows, or pages were merged.", value)
+        lines.refuse(bad, f"page column {name!r} must be constant within a page", what_varies(name), value)
 
 
 def _check_adjacent(lines: Lines) -> None:

@@ -50,7 +50,7 @@ def load_tiangong(path: str | Path) -> ClickLog:
         Chen, Mao, Liu, Zhang and Ma (2019), TianGong-ST: a new dataset with large-scale refined real-world web search sessions, CIKM. The
         line format is that of published click models for the set.
     """
-    file = find_file(Path(path))
+    file = find_file(path)
     lines = list(_parsed(file))
     if not lines:
         raise FileError(f"{file} is empty: it needs one line a result page.")

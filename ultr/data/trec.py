@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ultr.data.checks import MAX_GRADE, check_grades, find_file, refuse, rows_are, within
+from ultr.data.checks import MAX_GRADE, check_grades, find_file, need_path, refuse, rows_are, within
 from ultr.data.items import Items
 from ultr.data.lines import text_lines, whole_number
 from ultr.data.log import ClickLog
@@ -33,7 +33,7 @@ def load_qrels(path: str | Path) -> ClickLog:
     Raises:
         FileError: the file is missing, empty, truncated or no such file; a line is malformed, or judges a document again.
     """
-    file = find_file(Path(path))
+    file = find_file(path)
     grades: list[int] = []
 
     def grade(fields: list[str], line: int) -> None:
@@ -81,7 +81,7 @@ def load_run(path: str | Path, qrels: ClickLog | None = None, *, depth: int | No
         raise ConfigError(f"load_run: depth must be a whole number of at least 1, not {depth!r}.")
     if qrels is not None and not isinstance(qrels, ClickLog):
         raise ConfigError(f"load_run: qrels must be judgements, load_qrels(path), not {type(qrels).__name__}.")
-    file = find_file(Path(path))
+    file = find_file(path)
     scores: list[float] = []
 
     def score(fields: list[str], line: int) -> None:
@@ -236,7 +236,7 @@ def _ids(log: ClickLog, by: str, kept: np.ndarray) -> tuple[list[str], list[str]
 
 
 def _write(path: str | Path, lines: Iterable[str]) -> None:
-    path = Path(path)
+    path = need_path(path)
     try:
         with gzip.open(path, "wt", encoding="utf-8") if path.suffix == ".gz" else open(path, "w", encoding="utf-8") as stream:
             stream.writelines(lines)

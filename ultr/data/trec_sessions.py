@@ -110,7 +110,7 @@ def load_trec_sessions(path: str | Path, qrels: ClickLog | None = None) -> Click
         Carterette, Kanoulas, Hall and Clough (2014), Overview of the TREC 2014 Session Track; reconstructed from descriptions of the
         format.
     """
-    file = find_file(Path(path))
+    file = find_file(path)
     pages = _Pages()
     seen: dict[str, int] = {}
     for session in _sessions(file):

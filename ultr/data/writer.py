@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from ultr.data.arrow import Layout, arrow_schema, layout_of, table_of
 from ultr.data.atomic import check_target, partial_folder, put_in_place
+from ultr.data.checks import need_path
 from ultr.data.folder import FORMAT, SCHEMA, VERSION, file_print, schema_text, write_items
 from ultr.data.groups import SessionRuns, row_groups, session_starts
 from ultr.data.items import Items
@@ -45,7 +46,7 @@ def write_log(source: LogSource, path: str | Path, *, overwrite: bool = False, p
         LogError: pages of a session are not contiguous, or chunks have different columns, dtypes or items, or a column has no place in
             Parquet.
     """
-    target = Path(path).resolve()
+    target = need_path(path).resolve()
     check_target(target, overwrite)
     try:
         with partial_folder(target) as partial:

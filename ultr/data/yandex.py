@@ -59,7 +59,7 @@ def load_yandex(path: str | Path, *, stray_clicks: StrayClicks = "error") -> Cli
     """
     if stray_clicks not in get_args(StrayClicks):
         raise ConfigError(f"load_yandex: stray_clicks must be one of {', '.join(get_args(StrayClicks))}, not {stray_clicks!r}.")
-    file = find_file(Path(path))
+    file = find_file(path)
     pages, current = _Pages(), ""
     for number, text in text_lines(file):
         fields = text.split("\t")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ class Comparison:
         test: What to judge on: a log, a graded set (as `data.as_log()`), or name -> either for several side by side.
         estimators: Name -> object with `fit(log, seed=)`.
         metrics: Name -> metric(log); or metrics, which are then named like "NDCG@10".
-        seeds: Distinct non-negative integers. Two are needed for an interval, ten make a good one.
+        seeds: Distinct non-negative integers below 2^63. Two are needed for an interval, ten make a good one.
         baseline: The estimator that the others are compared with; the first when None.
         truth: True propensity by position, relative to the first, shape [L], drawn beside the estimates; where None, the mean of the
             training log's own column `propensity` takes its place, if it has one.
@@ -58,8 +59,7 @@ class Comparison:
     truth: np.ndarray | Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.train, LogSource) and not callable(self.train):
-            raise ConfigError(f"train must be a log with clicks, or a function seed -> log, not {type(self.train).__name__}.")
+        _check_train(self.train)
         tests = self.test if isinstance(self.test, Mapping) else {"test": self.test}
         if not tests:
             raise ConfigError("test is empty: give a log, a graded set, or name -> either.")
@@ -185,15 +185,30 @@ def _checked_estimators(estimators: Mapping[str, Estimator]) -> dict[str, Estima
     return {str(name): estimator for name, estimator in estimators.items()}
 
 
+def _check_train(train: object) -> None:
+    if isinstance(train, LogSource):
+        return
+    if not callable(train):
+        raise ConfigError(f"train must be a log with clicks, or a function seed -> log, not {type(train).__name__}.")
+    try:
+        inspect.signature(train).bind(0)
+    except ValueError:  # some functions written in C do not tell what they take
+        return
+    except TypeError as error:
+        raise ConfigError(f"train must be a log, or a function seed -> log of one argument; this function has {error}.") from error
+
+
 def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     try:
         listed = list(seeds)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:  # range(2**70) is longer than any list
         raise ConfigError(f"seeds must be a sequence of integers, e.g. range(5), not {seeds!r}.") from error
     bad = [seed for seed in listed if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0]
     if not listed or bad:
         what = f"{bad[0]!r} is none" if bad else "there is none"
         raise ConfigError(f"seeds must be non-negative integers, e.g. range(5): {what}.")
+    if max(listed) >= 1 << 63:
+        raise ConfigError(f"seeds must be below 2^63, the largest number that the tables of results hold: {max(listed)} is not.")
     doubled = sorted({int(seed) for seed in listed if listed.count(seed) > 1})
     if doubled:
         raise ConfigError(f"seeds must be distinct: {', '.join(map(str, doubled))} occurs more than once, which would count one fit twice.")

@@ -68,7 +68,7 @@ def propensity_calibration(
     in_log, in_slice = (np.bincount(np.searchsorted(edges, part, side="left"), minlength=bins) for part in (here, there))
     total = np.bincount(np.searchsorted(edges, there, side="left"), there, minlength=bins)
     if n_pairs is None:
-        n_pairs = len(np.unique(log.page_column("user", "propensity_calibration"))) * _n_items(log)
+        n_pairs = (int(_users(log).max(initial=-1)) + 1) * _n_items(log)
     with np.errstate(divide="ignore", invalid="ignore"):
         observed = in_log / (in_slice * (n_pairs / slice_.n_rows))
         spread = np.exp(_Z * np.sqrt(1 / in_log + 1 / in_slice))
@@ -92,9 +92,16 @@ def _clicked(log: ClickLog, model: AnyPropensity) -> np.ndarray:
 
     click = check_clicks(log.column("click", "propensity_calibration"), 1, rows_are(log.offsets)) > 0
     rows = np.flatnonzero(click & kept_rows(log))
-    user = np.unique(log.page_column("user", "propensity_calibration"), return_inverse=True)[1][log.page_of_row()[rows]]
+    user = _users(log)[log.page_of_row()[rows]]
     first = np.unique(user * _n_items(log) + log.columns["item"][rows], return_index=True)[1]
     return propensities(log, model)[rows[first]].astype(np.float64)
+
+
+def _users(log: ClickLog) -> np.ndarray:
+    """Return the number of the user of each page, shape [P]; pages without one (None, NaN) are one user's."""
+    from pandas import factorize
+
+    return factorize(log.page_column("user", "propensity_calibration"), sort=True, use_na_sentinel=False)[0]
 
 
 def _n_items(log: ClickLog) -> int:

@@ -7,10 +7,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ultr.data.checks import check_probabilities, refuse
+from ultr.data.checks import as_numbers, check_probabilities, refuse
 from ultr.errors import ConfigError, LogError
 from ultr.imports import nearest
 from ultr.metrics.levels import Levels, aucs, weight_of_groups
+
+_MOST_BINS = 1 << 24  # more of them would fill the memory
 
 
 def auc(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -> float:
@@ -25,7 +27,7 @@ def auc(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -
         A number in [0, 1]; NaN where only one class has rows.
 
     Raises:
-        LogError: shapes disagree, a label is not 0 or 1, a score is NaN, or a weight is negative or not finite.
+        LogError: shapes disagree, a label is not 0 or 1, a score is no number, or a weight is negative or not finite.
 
     Source:
         Hanley and McNeil (1982), The meaning and use of the area under a ROC curve, Radiology. doi:10.1148/radiology.143.1.7063747
@@ -37,19 +39,20 @@ def auc(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -
 def group_auc(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike, weight: Literal["rows", "positives", "equal"] = "rows") -> float:
     """Return the weighted mean of the AUC within each group (user, query, ...), known as GAUC.
 
-    Groups with one class only have no AUC and count neither in the mean nor in its weights.
+    Groups with one class only have no AUC and count neither in the mean nor in its weights. Rows whose group is missing (None, NaN) form
+    one group of their own.
 
     Args:
         labels: 0 or 1, shape [N].
         scores: Numbers without NaN, shape [N]; only their order within a group matters.
-        groups: The group of each row, any ids that sort, shape [N].
+        groups: The group of each row, ids that sort, such as numbers, text or both, shape [N].
         weight: A group's weight: its number of "rows" (impressions), its "positives" (clicks), or "equal" weights.
 
     Returns:
         A number in [0, 1]; NaN where no group has both classes.
 
     Raises:
-        LogError: shapes disagree, a label is not 0 or 1, or a score is NaN.
+        LogError: shapes disagree, a label is not 0 or 1, a score is no number, or groups do not sort.
         ConfigError: `weight` is no known name.
 
     Source:
@@ -69,10 +72,12 @@ def levels(labels: ArrayLike, scores: ArrayLike) -> Levels:
 def levels_by_group(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Levels:
     """Return what `group_auc` has to know of some rows; takes and raises the same."""
     labels, scores, _ = _labelled(labels, scores, None)
-    groups = np.asarray(groups)
-    if groups.shape != labels.shape:
-        raise LogError(f"groups must have one id a row, shape {labels.shape}, not {groups.shape}.")
-    return Levels.of(scores, labels, 1.0 - labels, groups)
+    ids = _array("groups", groups)
+    if ids.shape != labels.shape:
+        raise LogError(f"groups must have one id a row, shape {labels.shape}, not {ids.shape}.")
+    if ids.dtype.kind == "U" and not hasattr(groups, "dtype"):
+        ids = np.array(groups, dtype=object)  # in a list with text, NumPy would take a number or NaN for text
+    return Levels.of(scores, labels, 1.0 - labels, ids)
 
 
 def mean_auc(levels: Levels, weight: str = "rows") -> float:
@@ -147,7 +152,7 @@ def expected_calibration_error(labels: ArrayLike, p: ArrayLike, bins: int = 10, 
     Args:
         labels: Numbers in [0, 1], shape [N].
         p: Predicted probabilities in [0, 1], shape [N].
-        bins: Number of bins, at least 1.
+        bins: Number of bins, 1 to 2^24.
         binning: "width" cuts [0, 1] into bins of equal width, "mass" at the quantiles of `p`, so that bins hold about equally many rows.
             A bin holds its lower edge, the last one also its upper; equal probabilities always share a bin.
 
@@ -163,8 +168,8 @@ def expected_calibration_error(labels: ArrayLike, p: ArrayLike, bins: int = 10, 
         doi:10.1609/aaai.v29i1.9602
     """
     labels, p = _predicted(labels, p)
-    if bins < 1:
-        raise ConfigError(f"expected_calibration_error: bins must be at least 1, not {bins!r}.")
+    if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or not 1 <= bins <= _MOST_BINS:
+        raise ConfigError(f"expected_calibration_error: bins must be a whole number of 1 to {_MOST_BINS:,}, not {bins!r}.")
     shares = np.arange(1, bins) / bins
     edges = _choice(
         "expected_calibration_error", "binning", binning, {"width": shares, "mass": np.quantile(p, shares) if len(p) else shares}
@@ -208,12 +213,19 @@ def _predicted(labels: ArrayLike, p: ArrayLike) -> tuple[np.ndarray, np.ndarray]
 
 
 def _columns(columns: dict[str, ArrayLike]) -> list[np.ndarray]:
-    """Return columns of equal length as float64."""
-    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+    """Return columns of numbers of equal length as float64."""
+    arrays = {name: _array(name, values) for name, values in columns.items()}
     if len({values.shape for values in arrays.values()} | {(values.size,) for values in arrays.values()}) > 1:
         shapes = ", ".join(f"{name} {values.shape}" for name, values in arrays.items())
         raise LogError(f"These need one number a row, in one dimension and equally many: {shapes}.")
-    return list(arrays.values())
+    return [as_numbers(name, values, _row).astype(np.float64) for name, values in arrays.items()]
+
+
+def _array(name: str, values: ArrayLike) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise LogError(f"{name} must be one number a row, in one dimension, not lists of different lengths.") from error
 
 
 def _row(row: int) -> str:
@@ -221,6 +233,6 @@ def _row(row: int) -> str:
 
 
 def _choice(by: str, setting: str, value: str, known: dict[str, np.ndarray]) -> np.ndarray:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ConfigError(f"{by}: {setting} must be one of {', '.join(known)}, not {value!r}.{nearest(str(value), known)}")
     return known[value]

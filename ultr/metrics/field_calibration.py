@@ -9,9 +9,10 @@ from scipy.special import betaincinv
 
 from ultr.data.cells import needed
 from ultr.data.checks import as_numbers, check_probabilities, refuse, rows_are, within
+from ultr.data.fields import column_of
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource
-from ultr.errors import ConfigError, LogError
+from ultr.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,8 @@ def calibration_by_field(
 
     Raises:
         LogError: a column is missing, or a label or prediction is out of range.
-        ConfigError: `min_rows` or `level` has an impossible value, or `field` is called like another column of the result.
+        ConfigError: a name is no text, `min_rows` or `level` has an impossible value, or `field` is called like another column of the
+            result.
 
     Source:
         The ratio by field: Pan et al. (2020), Field-aware calibration, WWW. doi:10.1145/3366423.3380154. The interval: Clopper and Pearson
@@ -62,7 +64,7 @@ def calibration_by_field(
     """
     import pandas as pd
 
-    _check_settings(field, min_rows, level)
+    _check_settings({"field": field, "labels": labels, "predicted": predicted, "among": among or labels}, min_rows, level)
     values, sums = _sums(log, field, labels, predicted, among)
     rows = sums[0].astype(np.int64)
     few = rows < min_rows
@@ -95,7 +97,7 @@ def _sums(log: LogSource, field: str, labels: str, predicted: str, among: str | 
     values, sums = pd.Series(dtype=object), np.zeros((3, 0))
     for chunk in needed(log, [labels, predicted, field, *([] if among is None else [among])]).chunks():
         label, p, kept = _columns(chunk, labels, predicted, among)
-        found = pd.Series(_field(chunk, field)[kept])
+        found = pd.Series(column_of(chunk, field, _BY)[kept])
         codes, distinct = pd.factorize(pd.concat([values, found]) if len(values) else found, use_na_sentinel=False)
         weights = np.concatenate([sums, np.stack([np.ones(len(kept)), p[kept], label[kept]])], axis=1)
         values, sums = pd.Series(distinct), np.stack([np.bincount(codes, weight, minlength=len(distinct)) for weight in weights])
@@ -115,18 +117,6 @@ def _columns(log: ClickLog, labels: str, predicted: str, among: str | None) -> t
     return binary[labels], p, kept
 
 
-def _field(log: ClickLog, field: str) -> np.ndarray:
-    """Return the values of a row or page column, shape [N]."""
-    if field in log.page_columns and field not in log.columns:
-        return np.repeat(log.page_columns[field], log.lengths)
-    if field == "item" and log.items is not None and log.items.ids is not None:
-        return log.items.ids[log.columns["item"]]
-    if field not in log.columns:
-        have = ", ".join([*log.columns, *log.page_columns])
-        raise LogError(f"{_BY} needs the row or page column {field!r}, which the log lacks. It has: {have}.")
-    return log.columns[field]
-
-
 def _bounds(positives: np.ndarray, n: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Return Clopper and Pearson's bounds of the mean label."""
     tail = (1 - level) / 2
@@ -135,10 +125,13 @@ def _bounds(positives: np.ndarray, n: np.ndarray, level: float) -> tuple[np.ndar
     return low, high
 
 
-def _check_settings(field: str, min_rows: int, level: float) -> None:
+def _check_settings(names: dict[str, str], min_rows: int, level: float) -> None:
+    for setting, name in names.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"{_BY}: {setting} is the name of one column, not {name!r}.")
     if isinstance(min_rows, bool) or not isinstance(min_rows, (int, np.integer)) or min_rows < 1:
         raise ConfigError(f"{_BY}: min_rows must be a whole number of at least 1, not {min_rows!r}.")
     if not within(level, "(0, 1)"):
         raise ConfigError(f"{_BY}: level must be in (0, 1), not {level!r}.")
-    if field in ("values", "rows", "mean_prediction", "mean_label", "ratio", "low", "high"):
-        raise ConfigError(f"{_BY}: the result has a column {field!r} of its own: rename the field's column.")
+    if names["field"] in ("values", "rows", "mean_prediction", "mean_label", "ratio", "low", "high"):
+        raise ConfigError(f"{_BY}: the result has a column {names['field']!r} of its own: rename the field's column.")

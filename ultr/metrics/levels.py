@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ultr.errors import LogError
+
 
 class Table(NamedTuple):
     """Distinct levels, sorted by group and score; a level is a score within a group.
 
     Args:
-        groups: Ids of the G groups, rising, shape [G].
+        groups: Ids of the G groups, rising, the missing one last, shape [G].
         code: Which group, shape [T].
         score: Shape [T].
         positive: Weight of the positive rows, shape [T].
@@ -46,12 +48,12 @@ class Levels:
             scores: Without NaN, shape [N].
             positive: Weight of each row as a positive, 0 or more, shape [N].
             negative: Weight of each row as a negative, 0 or more, shape [N].
-            groups: Ids that sort, shape [N]; one group when None.
+            groups: Ids that sort, missing ones (None, NaN) as one group, shape [N]; one group for all rows when None.
         """
         code = np.zeros(len(scores), dtype=np.int64)
         if groups is None:
             return cls((_table(code[:1], code, scores, positive, negative),))
-        ids, code = np.unique(groups, return_inverse=True)
+        ids, code = _numbered(groups)
         return cls((_table(ids, code, scores, positive, negative),))
 
     def __add__(self, other: Levels) -> Levels:
@@ -90,10 +92,23 @@ def weight_of_groups(table: Table, weight: np.ndarray) -> np.ndarray:
     return np.bincount(table.code, weight, minlength=len(table.groups))
 
 
+def _numbered(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct groups, rising, shape [G], and the number of each row's, shape [N]; all missing ones are one, the last."""
+    if groups.dtype.kind != "O":
+        return np.unique(groups, return_inverse=True)
+    import pandas as pd
+
+    try:
+        number, ids = pd.factorize(groups, sort=True, use_na_sentinel=False)
+    except TypeError as error:
+        raise LogError(f"groups must be ids that sort, such as numbers and text: {error}. Convert them to text first.") from error
+    return ids, number
+
+
 def _joined(left: Table, right: Table) -> Table:
     groups, code = left.groups, np.concatenate([left.code, right.code])
     if not np.array_equal(left.groups, right.groups):
-        groups, number = np.unique(np.concatenate([left.groups, right.groups]), return_inverse=True)
+        groups, number = _numbered(np.concatenate([left.groups, right.groups]))
         code = np.concatenate([number[left.code], number[len(left.groups) + right.code]])
     rows = (np.concatenate(pair) for pair in zip(left[2:], right[2:], strict=True))
     return _table(groups, code, *rows)

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
-from ultr.data.checks import as_numbers, require, rows_are
+from ultr.data.checks import as_numbers, rows_are
+from ultr.data.fields import column_of
 from ultr.data.log import ClickLog
 from ultr.errors import ConfigError
 from ultr.imports import nearest
@@ -32,7 +33,7 @@ class Predicted:
             that weight and as a negative with the rest.
         predicted: Row column that `apply` has added; None is `predicted_` and the label.
         rows: "all", those "clicked" (column click is 1), or "unclicked".
-        groups: Page or row column of the groups, for "group_auc".
+        groups: Row or page column of the groups, for "group_auc"; rows without a value (None, NaN) are one group.
 
     Raises:
         ConfigError: a setting has an impossible value.
@@ -54,6 +55,10 @@ class Predicted:
             value = getattr(self, name)
             if value not in known:
                 raise ConfigError(f"Predicted: {name} must be one of {', '.join(known)}, not {value!r}.{nearest(str(value), known)}")
+        for name in ("label", "predicted", "groups"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise ConfigError(f"Predicted: {name} is the name of one column, not {value!r}.")
 
     @property
     def higher_is_better(self) -> bool:
@@ -92,7 +97,7 @@ class Predicted:
         label = as_numbers(self.label, log.column(self.label, "Predicted"), rows_are(log.offsets)).astype(np.float64)[chosen]
         values = log.column(self.prediction, "Predicted")[chosen]
         if self.score == "group_auc":
-            return levels_by_group(label, values, self._groups(log)[chosen])
+            return levels_by_group(label, values, column_of(log, self.groups, "Predicted")[chosen])
         if self.score == "auc":
             return levels(label, values)
         return {"log_loss": log_loss_sums, "calibration_ratio": calibration_sums}.get(self.score, gaps)(label, values)
@@ -110,8 +115,3 @@ class Predicted:
             return np.arange(log.n_rows)
         clicked = log.column("click", "Predicted") > 0
         return np.flatnonzero(clicked if self.rows == "clicked" else ~clicked)
-
-    def _groups(self, log: ClickLog) -> np.ndarray:
-        columns = {**{name: np.repeat(v, log.lengths) for name, v in log.page_columns.items() if name == self.groups}, **log.columns}
-        require(columns, self.groups, by="Predicted")
-        return columns[self.groups]

@@ -108,7 +108,7 @@ class RobotTraffic:
 
 def _patterns(path: str | Path) -> list[re.Pattern[str]]:
     """Read regular expressions, one a line."""
-    file = find_file(Path(path))
+    file = find_file(path)
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
