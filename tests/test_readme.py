@@ -41,7 +41,7 @@ def test_python_blocks_run_in_order(tmp_path, monkeypatch, capsys):
 
 
 def test_commands_run_on_the_table_that_the_toml_describes(tmp_path):
-    (toml,) = blocks("toml")
+    toml, _ = blocks("toml")
     (tmp_path / "shop.toml").write_text(toml, encoding="utf-8")
     impressions(np.random.default_rng(0)).to_csv(tmp_path / "impressions.csv", index=False)
     commands = [line.split("#")[0] for block in blocks("sh") for line in block.splitlines() if line.startswith("ultr ")]
@@ -53,6 +53,21 @@ def test_commands_run_on_the_table_that_the_toml_describes(tmp_path):
     scores = pd.read_csv(tmp_path / "scores.csv")
     assert {"page", "item", "score", "rank"} <= set(scores.columns)
     assert len(scores) == 1500
+
+
+def test_conversions_are_compared_as_the_toml_says(tmp_path):
+    _, toml = blocks("toml")
+    (tmp_path / "c.toml").write_text(toml, encoding="utf-8")
+    rng = np.random.default_rng(0)
+    for name in ("train", "test"):
+        clicked = rng.random(3000) < 0.3
+        columns = {"ad": rng.integers(20, size=3000), "user": rng.integers(200, size=3000), "price": rng.random(3000)}
+        frame = pd.DataFrame(columns).assign(clicked=clicked * 1, bought=clicked * (rng.random(3000) < 0.3), id=np.arange(3000))
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    command = [sys.executable, "-m", "ultr", "compare", "c.toml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ctcvr_auc" in done.stdout
 
 
 def test_the_make_targets_exist():

@@ -34,7 +34,7 @@ class Run:
         baseline: The estimator that others are compared with; the first when None.
         workers: Processes; as many as processors when None.
         clicks: "vary" draws policy and clicks anew for every seed, "fixed" draws them once.
-        test: Share of the queries of [data] that are held out for testing, in (0, 1).
+        test: Share of the queries of [data], a graded set, that are held out for testing, in (0, 1).
         judge_logged: Whether the training queries are judged as well, all their items reranked and judged by grades.
         out: Where results go.
         scheduler: Address of a Dask scheduler whose workers run a comparison, "tcp://host:8786"; processes of this machine when None.

@@ -48,7 +48,8 @@ def compare(
     """Run the comparison of a config, or go on where it was killed, and write what it found.
 
     Args:
-        config: Needs [data] and [estimators.NAME], and a test set: [test], or `test` or `judge_logged` in [run].
+        config: Needs [data] and [estimators.NAME], and a test set: [test], or, where [data] is a graded set, `test` or `judge_logged` in
+            [run]. Estimators of conversions, journeys or ratings are judged on a log of its own in [test], by [metrics.NAME].
         place: What --data gave.
         out: Where results go; [run] out, else ultr-NAME after the config, when None.
         seeds: In place of [run] seeds: how many.
