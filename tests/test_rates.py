@@ -375,7 +375,7 @@ def test_the_test_above_sees_the_plug_in_variance_of_many_cells():
         ([1, 1], [4, np.inf], "cell 1 has inf"),
         ([[1, 1], [1, 7]], [[4, 2], [2, 2]], "cell (1, 1) with 2 trials has 7.0; 1 of 4"),
         ([1, 1], [4, 3, 2], "successes (2,) and trials (3,) do not broadcast"),
-        (["one", 1], [4, 3], "successes must be a number: cell 0 has one"),
+        (["one", 1], [4, 3], "successes must be a number: cell 0 has 'one'"),
         ([1, 0], [1, 1], "No cell has 2 trials or more"),
         ([], [], "No cell has 2 trials or more"),
         ([1, 0], [5, 0], "cell 0 has all 5 trials, no other cell any: give a target"),
