@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ultr.data.arrow import Layout, empty_log
-from ultr.data.checks import check_shards
+from ultr.data.checks import check_shards, need_path
 from ultr.data.folder import Folder, RowGroup, read_folder
 from ultr.data.items import Items
 from ultr.data.log import ClickLog
@@ -197,11 +197,7 @@ class ParquetLog:
 
 def _find(path: str | Path) -> list[Path]:
     """Return the folders behind a path or a pattern."""
-    if not isinstance(path, (str, Path)):
-        raise FileError(
-            f"A log is opened by a path or a pattern, not by {path!r}. Join several folders by a pattern such as 'logs/2026-*'."
-        )
-    if Path(path).exists() or not glob.has_magic(str(path)):
+    if need_path(path).exists() or not glob.has_magic(str(path)):
         return [Path(path).absolute()]
     found = sorted(glob.glob(str(path)))
     if not found:
