@@ -9,6 +9,7 @@ import sys
 import time
 import tomllib
 import warnings
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,9 +17,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import simulators
 import ultr
 from ultr.cli import main
-from ultr.commands.simulate import simulated
+from ultr.commands.simulate import Simulated, simulated
 from ultr.config import read_config
 from ultr.errors import UltrWarning
 
@@ -290,8 +292,17 @@ def test_seeds_on_the_command_line_take_the_place_of_those_in_the_file(run):
 def test_fixed_clicks_are_drawn_once_and_varying_ones_anew(run):
     c = config(SYNTHETIC, SIMULATE, "seed = 5\n", NAIVE, RUN, 'clicks = "fixed"')
     assert "All seeds were fitted on the same training log" in done(run("compare", c, "--out", "a"))
-    c = config(SYNTHETIC, SIMULATE, "seed = 5\n", NAIVE, RUN)
-    assert "[simulate] seed has no effect" in refused(run("compare", c, "--out", "b"))
+
+
+def test_a_seed_of_the_clicks_is_where_the_seeds_of_a_comparison_start(run):
+    for out, seed in (("a", ""), ("b", "seed = 0\n"), ("c", "seed = 5\n")):
+        done(run("compare", config(SYNTHETIC, SIMULATE, seed, NAIVE, RUN), "--out", out))
+    a, b, c = (pd.read_parquet(f"{out}/values.parquet")["value"] for out in "abc")
+    assert a.equals(b)
+    assert not a.equals(c)
+    data = ultr.synthetic_ranking(20, 4, 3, seed=0)
+    draw = partial(simulators.simulate_clicks, policy=simulators.RandomPolicy(), n_pages=50)
+    np.testing.assert_array_equal(Simulated(data, draw, first=5)(1).columns["click"], draw(data, seed=6).columns["click"])
 
 
 def test_the_logged_queries_are_judged_beside_the_test_queries(run):

@@ -220,3 +220,10 @@ def test_below_a_document_that_is_always_clicked(policy, compressed):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "propensity" in simulate(Cascade(), data, relevance=GradedRelevance(0.1, max_grade=5), **plain).columns
+
+
+@pytest.mark.parametrize("model", [Cascade(), ItemRate(), Mixture([Cascade()], [1.0])], ids=lambda model: type(model).__name__)
+def test_a_seed_or_the_old_kind_of_generator_is_no_source_of_draws(model):
+    for rng in (0, np.random.RandomState(0), np.random):
+        with pytest.raises(ConfigError, match=r"rng must be a numpy.random.Generator.* write numpy.random.default_rng\(seed\)"):
+            model.sample(np.full((2, 3), 0.5), rng)

@@ -307,3 +307,12 @@ def test_sums_that_are_linear_in_the_clicks_are_the_same():
         return clicks, np.bincount(key, weights=np.repeat(log.counts, log.lengths), minlength=32)
 
     assert np.array_equal(tables(log), tables(log.compress()))
+
+
+def test_columns_that_are_worth_keeping():
+    log = ClickLog(np.array([0, 2, 4]), {"item": np.array([1, 2, 1, 2]), "click": np.array([1, 0, 0, 0]), "a": np.ones(4), "b": np.ones(4)})
+    small = log.compress(columns=["a"])
+    assert list(small.columns) == ["item", "click", "a"]
+    assert small.columns["click"].tolist() == [1, 0]
+    with pytest.raises(LogError, match="write columns="):
+        log.compress(columns="a")

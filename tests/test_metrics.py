@@ -199,3 +199,9 @@ def test_err_refuses_grades_above_its_scale():
 def test_impossible_settings_are_refused(metric, settings, message):
     with pytest.raises(ConfigError, match=message):
         metric(**settings)
+
+
+@pytest.mark.parametrize("what", [ultr.synthetic_ranking(2, 3, 4), ultr.synthetic_ranking(2, 3, 4).as_log().to_frame(), "log"])
+def test_what_is_no_log_in_memory_is_refused(what):
+    with pytest.raises(LogError, match="A ClickLog is needed, not"):
+        NDCG()(what)

@@ -311,5 +311,6 @@ def test_several_weight_decays_need_a_validation_share():
 
 def test_a_device_that_is_not_there_is_named():
     assert Training().usable_device() == "cpu"
+    assert Training(device=torch.device("cpu")) == Training()
     with pytest.raises(ConfigError, match="device 'gpu' cannot be used here"):
         Training(device="gpu").usable_device()

@@ -9,7 +9,7 @@ import torch
 import simulators
 import ultr
 from ultr.data.filters import DoubleClicks
-from ultr.errors import ConfigError, LogError, PropensityError
+from ultr.errors import ConfigError, LogError, PropensityError, UltrWarning
 from ultr.estimators import BISER, BPR, CJMF, UBPR, WMF, DoublyRobustMF, ExpoMF, MostPopular, RandomOrder, RatingMF, RelMF
 from ultr.models.exposure_factors import ExposureFactors
 from ultr.models.item_exposure import ItemExposure
@@ -289,6 +289,14 @@ def test_one_sweep_of_expo_mf_is_the_ridge_regression_of_each_user():
     np.testing.assert_allclose(model.mu, (0.5 + weight.sum(0)) / (1.5 + 40), atol=1e-12)
 
 
+def test_the_training_of_expo_mf_is_its_sweeps_and_its_prior():
+    training = ultr.Training(steps=3, weight_decay=0.5)
+    assert ExpoMF(training=training).max_iter == 3
+    assert ExpoMF(training=training).weight_decay == 0.5
+    with pytest.warns(UltrWarning, match="it does not read learning_rate of training"):
+        ExpoMF(training=ultr.Training(learning_rate=0.1))
+
+
 def test_an_item_unknown_to_all_leaves_scores_finite():
     columns = {"item": np.array([0, 1, 0, 2]), "click": np.ones(4, dtype=int), "weight": np.array([0.0, 1.0, 0.0, 1.0])}
     columns["reason"] = np.array(["robot", "", "robot", ""], dtype=object)
@@ -353,8 +361,9 @@ SETTINGS = [
      {**TRAINING, **AGAIN, "propensity": Popularity(of="impressions"), "clip": 1.2, "imputation": 0.3, "folds": 3, "unlabelled": 2}),
     (CJMF(training=QUICK), {**TRAINING, **AGAIN, "parts": 2, "clip": 1.5, "unlabelled": 2}),
     (BISER(training=QUICK), {**TRAINING, **AGAIN, "agreement": 3.0, "clip": 1.5, "unlabelled": 2}),
-    (ExpoMF(max_iter=5, tol=0.0),
-     {"factors": 3, **AGAIN, "precision": 3.0, "weight_decay": 0.5, "prior": (2.0, 3.0), "max_iter": 3, "tol": 0.5}),
+    (ExpoMF(tol=0.0),
+     {"factors": 3, **AGAIN, "precision": 3.0, "weight_decay": 0.5, "training": ultr.Training(steps=3),
+      "prior": (2.0, 3.0), "max_iter": 3, "tol": 0.5}),
     (MostPopular(), AGAIN),
 ]  # fmt: skip
 
@@ -387,6 +396,9 @@ def test_every_setting_has_an_effect(base, others):
         (lambda: WMF(training=3), "training must be ultr.Training"),
         (lambda: Logistic(training=None), "training must be ultr.Training"),
         (lambda: ExpoMF(prior=2.0), "prior must be two numbers"),
+        (lambda: ExpoMF(max_iter=3, training=ultr.Training(steps=4)), "training says max_iter = 4, and the setting 3: drop one"),
+        (lambda: ExpoMF(training=ultr.Training(weight_decay=0.0)), "weight_decay is the precision of a prior"),
+        (lambda: ExpoMF(training={"steps": 4}), "training must be ultr.Training"),
         (lambda: CJMF(clip=0.1), "CJMF: clip is the largest weight"),
         (lambda: BISER(agreement=-1), "agreement must be at least 0"),
         (lambda: BISER(clip=0.1), "BISER: clip is the largest weight"),

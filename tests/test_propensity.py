@@ -1,6 +1,7 @@
 """Propensity models: what may be given, by hand; and where a wrong one is said to be wrong."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -249,3 +250,8 @@ def test_position_based_click_models_are_propensities():
     np.testing.assert_allclose(propensities(log, fitted), propensities(log, ByPosition.relative(fitted.propensity)))
     with pytest.raises(LogError, match=r"The propensity needs the column 'theta'.*such as Harvested"):
         propensities(log, "theta")
+
+
+def test_what_is_no_log_in_memory_is_refused():
+    with pytest.raises(LogError, match="A ClickLog is needed, not DataFrame"):
+        attach(pd.DataFrame({"item": [0]}), [0.5])

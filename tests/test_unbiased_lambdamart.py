@@ -303,6 +303,16 @@ def test_no_split_is_a_warning_and_all_scores_are_equal():
     assert set(fitted.score_log(tiny_log()).tolist()) == {0.0}
 
 
+def test_settings_may_stand_among_the_parameters():
+    ours = UnbiasedLambdaMART(rounds=7, patience=3, threads=2, parameters={"num_leaves": 5})
+    assert (
+        UnbiasedLambdaMART(parameters={"n_estimators": 7, "early_stopping_rounds": 3, "n_jobs": 2, "num_leaves": 5, "verbose": -1}) == ours
+    )
+    assert UnbiasedLambdaMART(rounds=7, parameters={"num_iterations": 7}).rounds == 7
+    with pytest.raises(ConfigError, match="parameters say rounds = 8, and the setting 7: drop one"):
+        UnbiasedLambdaMART(rounds=7, parameters={"num_iterations": 8})
+
+
 def test_parameters_may_have_any_of_lightgbms_names():
     log = fixed_order_log()
     assert text(log, parameters={"min_child_samples": 3, "max_leaf": 7}) == text(log)
@@ -314,7 +324,9 @@ def test_parameters_may_have_any_of_lightgbms_names():
     [
         ({"num_leafs": 7}, "no parameter 'num_leafs'. Did you mean 'num_leaf'"),
         ({"objective": "binary"}, "must not hold 'objective': debias and label choose"),
-        ({"n_estimators": 7}, r"must not hold 'n_estimators' \(LightGBM's num_iterations\): use rounds="),
+        ({"n_estimators": 7, "num_trees": 7}, "'num_iterations' twice, under different names"),
+        ({"n_estimators": 0}, "rounds must be a whole number of at least 1, not 0"),
+        ({"verbose": 2}, "LightGBM is kept silent"),
         ({"random_state": 7}, r"use fit\(log, seed=\)"),
         ({"lambdarank_norm": False}, "use normalise="),
         ({"min_child_samples": 7, "min_data_in_leaf": 7}, "'min_data_in_leaf' twice"),

@@ -25,6 +25,14 @@ def expectation(theta, gamma, **settings):
 # By hand
 
 
+@pytest.mark.parametrize("as_given", [np.asarray, np.ndarray.tolist], ids=["arrays", "lists"])
+@pytest.mark.parametrize("settings", [{}, {"clip": 3.0}, {"normalise": "first"}, {"clip": 3.0, "normalise": "self"}])
+def test_arrays_and_lists_are_weighted_as_tensors_are(as_given, settings):
+    found = inverse_propensity(as_given(CLICKS.numpy()), as_given(THETA.numpy()), **settings)
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_allclose(found, inverse_propensity(CLICKS, THETA, **settings).numpy(), rtol=1e-6)
+
+
 def test_weights_by_hand():
     assert inverse_propensity(CLICKS, THETA).tolist() == [[2, 0, 10], [0, 4, 0]]
     assert inverse_propensity(CLICKS, THETA, clip=3).tolist() == [[2, 0, 3], [0, 3, 0]]

@@ -29,6 +29,13 @@ def generator(seed: int, *keys: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(int(seed), spawn_key=tuple(words))))
 
 
+def need_generator(rng: object) -> np.random.Generator:
+    """Return a source of draws as it is, or raise ConfigError saying how to make one."""
+    if not isinstance(rng, np.random.Generator):
+        raise ConfigError(f"rng must be a numpy.random.Generator, not {rng!r}: write numpy.random.default_rng(seed).")
+    return rng
+
+
 def mix(values: np.ndarray) -> np.ndarray:
     """Scramble 64-bit integers, element by element (the finaliser of SplitMix64; Steele, Lea and Flood 2014)."""
     with np.errstate(over="ignore"):

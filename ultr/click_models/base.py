@@ -13,6 +13,7 @@ from ultr.click_models.expectation import mean_over_clicks
 from ultr.click_models.pages import Pages, read_pages
 from ultr.data.padded import offsets_of
 from ultr.errors import ContractError, LogError
+from ultr.random import need_generator
 
 if TYPE_CHECKING:
     from ultr.click_models.learning import Learner
@@ -168,6 +169,7 @@ class ClickModel(ABC):
         Returns:
             0 or 1, int8, shape [B, L].
         """
+        rng = need_generator(rng)
         pages = self._read(attraction, None, satisfaction, mask)
         clicks = np.zeros(pages.attraction.shape, dtype=np.int8)
         uniform = rng.random(clicks.shape)
@@ -201,6 +203,7 @@ class ClickModel(ABC):
         Raises:
             LogError: `counts` has another shape, or is negative or no whole number.
         """
+        rng = need_generator(rng)
         pages, shown = self._read(attraction, None, satisfaction, mask), np.atleast_1d(counts)
         if shown.shape != (len(pages.attraction),) or shown.dtype.kind not in "iu" or (shown < 0).any():
             raise LogError(

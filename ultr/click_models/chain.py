@@ -14,6 +14,7 @@ from ultr.click_models.base import ClickModel
 from ultr.click_models.chain_learner import ChainCounts, ChainLearner
 from ultr.click_models.learning import Expected, Learner, Prior, State, log_sum
 from ultr.click_models.pages import Pages
+from ultr.random import need_generator
 
 _CELLS = 1 << 16  # cells worked on at a time: they stay in the cache
 
@@ -95,6 +96,7 @@ class ChainLaw(ClickModel):
         self, attraction: ArrayLike, rng: np.random.Generator, satisfaction: ArrayLike | None = None, mask: ArrayLike | None = None
     ) -> np.ndarray:
         """Draw the clicks of each page, int8, shape [B, L]; probabilities are met to 2**-24, the grain of a float32 random number."""
+        rng = need_generator(rng)
         pages = self._read(attraction, None, satisfaction, mask)
         out, skip = np.zeros(pages.attraction.shape, dtype=bool), np.float32(self._after_skip())
         for part in self._blocks(pages, np.float32):

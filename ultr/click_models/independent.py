@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from ultr.click_models.base import ClickModel
 from ultr.click_models.pages import Pages
+from ultr.random import need_generator
 
 _CELLS = 1 << 16  # cells drawn at a time: numbers and probabilities stay in the cache
 
@@ -75,6 +76,7 @@ class IndependentRows(ClickModel):
         self, attraction: ArrayLike, rng: np.random.Generator, satisfaction: ArrayLike | None = None, mask: ArrayLike | None = None
     ) -> np.ndarray:
         """Draw the clicks of each page, int8, shape [B, L]; probabilities are met to 2**-24, the grain of a float32 random number."""
+        rng = need_generator(rng)
         pages = self._read(attraction, None, satisfaction, mask)  # attraction is 0 in the padding
         n, width = pages.attraction.shape
         step = max(1, min(n, _CELLS // max(1, width)))

@@ -12,6 +12,7 @@ from ultr.click_models.base import ClickModel
 from ultr.click_models.learning import Learner
 from ultr.click_models.pages import Pages
 from ultr.errors import ContractError, PropensityError
+from ultr.random import need_generator
 
 _PAGES = 1 << 16  # pages drawn at a time
 
@@ -111,6 +112,7 @@ class Mixture(ClickModel):
         self, attraction: ArrayLike, rng: np.random.Generator, satisfaction: ArrayLike | None = None, mask: ArrayLike | None = None
     ) -> np.ndarray:
         """Draw a model for each page and its clicks, int8, shape [B, L]."""
+        rng = need_generator(rng)
         pages = self._read(attraction, None, satisfaction, mask)
         n, width = pages.attraction.shape
         out, below = np.zeros((n, width), dtype=np.int8), self.weights.cumsum()[:-1].astype(np.float32)

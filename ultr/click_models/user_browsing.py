@@ -13,6 +13,7 @@ from ultr.click_models.cell_learner import ExaminationLearner
 from ultr.click_models.learning import Learner, Rows
 from ultr.click_models.pages import Pages
 from ultr.errors import PropensityError
+from ultr.random import need_generator
 
 _CELLS = 1 << 16  # cells worked on at a time: they stay in the cache
 
@@ -93,6 +94,7 @@ class UserBrowsing(ClickModel):
         self, attraction: ArrayLike, rng: np.random.Generator, satisfaction: ArrayLike | None = None, mask: ArrayLike | None = None
     ) -> np.ndarray:
         """Draw the clicks of each page, int8, shape [B, L]; probabilities are met to 2**-24, the grain of a float32 random number."""
+        rng = need_generator(rng)
         pages = self._read(attraction, None, satisfaction, mask)
         out, theta = np.zeros(pages.attraction.shape, dtype=bool), self.examination.astype(np.float32)
         for some, a in _blocks(pages):

@@ -181,9 +181,7 @@ def _training_log(config: Config, run: Run, data: Data) -> LogSource | Callable[
     draw = simulated(config, data)
     if run.clicks == "fixed":
         return draw(seed_of(config))
-    if "seed" in config.sections["simulate"]:
-        raise ConfigError('[simulate] seed has no effect: each seed of [run] draws its own clicks. Drop it, or set [run] clicks = "fixed".')
-    return draw
+    return replace(draw, first=seed_of(config))  # each seed of [run] draws its own clicks, from there on
 
 
 def _check_labels(test: str, source: LogSource, metrics: Mapping[str, Metric]) -> None:

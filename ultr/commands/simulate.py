@@ -30,15 +30,17 @@ class Simulated:
     Args:
         data: Queries, documents and grades.
         simulator: Maps data and seed to a log; all other settings are bound.
+        first: What is added to a seed of a comparison, [simulate] seed.
     """
 
     data: RankingData
     simulator: Callable[..., ClickLog]
+    first: int = 0
 
     def __call__(self, seed: int) -> ClickLog:
         """Fit the policy and draw the clicks."""
         try:
-            return self.simulator(self.data, seed=seed)
+            return self.simulator(self.data, seed=self.first + seed)
         except UltrError as error:
             raise type(error)(f"[simulate] {error}") from error
 

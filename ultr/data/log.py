@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -216,15 +216,19 @@ class ClickLog:
                 return mix(hashed ^ hash_ids(self.page_columns[name][pages])[inverse])
         return hashed
 
-    def compress(self) -> ClickLog:
+    def compress(self, columns: Sequence[str] | None = None) -> ClickLog:
         """Merge pages with the same query and the same displayed order into one, with summed clicks and a page column `count`.
 
         Lossless for every loss that is linear in the clicks of a page. Columns equal on all merged pages are kept, the others are
         dropped with a warning naming them. Where nearly all orders differ a warning says so and the log comes back as it is.
+
+        Args:
+            columns: Other columns that are worth keeping where they are equal on all merged pages; all that are when None.
         """
         from ultr.data.compress import compress
+        from ultr.data.compress_source import compress_source
 
-        return compress(self)
+        return compress(self) if columns is None else cast("ClickLog", compress_source(self, columns=columns))
 
     def chunks(self) -> Iterator[ClickLog]:
         """Iterate over the log in pieces that never cut a session: here, the one piece that it is."""

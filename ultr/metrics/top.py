@@ -13,6 +13,7 @@ import numpy as np
 from ultr.data.checks import refuse, require, rows_are
 from ultr.data.log import ClickLog
 from ultr.data.order import Block, Reordered, blocks
+from ultr.data.source import need_log
 from ultr.errors import ConfigError, LogError
 from ultr.imports import nearest
 from ultr.metrics.ties import TieGroups
@@ -60,7 +61,7 @@ class QueryMetric(ABC):
         Raises:
             LogError: a column is missing, or a label is negative or not finite.
         """
-        values = np.full(len(log), np.nan)
+        values = np.full(len(need_log(log)), np.nan)
         for pages in ranked_pages(log, self.label, by=type(self).__name__):
             values[pages.block.pages] = self.of_pages(pages)
         return values

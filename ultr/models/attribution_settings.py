@@ -45,7 +45,7 @@ class AttributionSettings:
         ConfigError: a setting has an impossible value.
     """
 
-    main: str
+    main: str = field(kw_only=False)
     auxiliary: Sequence[str] = ()
     fields: Fields
     labels: Literal["soft", "binary"] = "soft"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from ultr.data.checks import within
 from ultr.errors import ConfigError
 from ultr.imports import nearest
 
@@ -13,14 +14,12 @@ Parameter = bool | int | float | str | Sequence[float] | Sequence[str]
 _SET_HERE = {
     "objective": "debias and label choose the objective",
     "lambdarank_norm": "use normalise=",
-    "num_iterations": "use rounds=",
-    "early_stopping_round": "use patience=",
-    "num_threads": "use threads=",
     "seed": "use fit(log, seed=)",
     "deterministic": "it is always true",
     "metric": "held-out queries are watched by the estimator's own criterion",
     "verbosity": "LightGBM is kept silent",
 }
+_SETTINGS = {"num_iterations": "rounds", "early_stopping_round": "patience", "num_threads": "threads"}  # of ours, by LightGBM's names
 _LAMBDARANK = frozenset(("label_gain", "lambdarank_truncation_level", "sigmoid"))  # read by LightGBM's own objective alone
 _POSITION = frozenset(("lambdarank_position_bias_regularization",))
 _ELSEWHERE = """
@@ -44,6 +43,30 @@ def _canonical_names() -> dict[str, str]:
     return {alias: name for name, others in aliases.items() for alias in (name, *others)}
 
 
+def settings_among(parameters: Mapping[str, Parameter], by: str) -> tuple[dict[str, Parameter], dict[str, Parameter]]:
+    """Take out what the estimator has settings for: trees, patience and threads; and a verbosity of 0 or less, as silent as it is anyway.
+
+    Returns:
+        The other parameters, and name -> value of the estimator's settings.
+
+    Raises:
+        ConfigError: parameters are no mapping, or one stands there under two names.
+    """
+    if not isinstance(parameters, Mapping):
+        raise ConfigError(f"{by}: parameters must be name -> value under LightGBM's names, not {parameters!r}.")
+    rest: dict[str, Parameter] = {}
+    settings: dict[str, Parameter] = {}
+    for name, value in parameters.items():
+        main = _canonical_names().get(name, "")
+        if main in _SETTINGS:
+            if _SETTINGS[main] in settings:
+                raise ConfigError(f"{by}: parameters give {main!r} twice, under different names.")
+            settings[_SETTINGS[main]] = value
+        elif main != "verbosity" or not within(value, "(-inf, 0]"):
+            rest[name] = value
+    return rest, settings
+
+
 def checked_parameters(parameters: Mapping[str, Parameter], *, by: str, lambdarank: bool, position: bool) -> dict[str, Parameter]:
     """Return parameters under LightGBM's main names.
 
@@ -56,8 +79,6 @@ def checked_parameters(parameters: Mapping[str, Parameter], *, by: str, lambdara
     Raises:
         ConfigError: a name is unknown, stands for a parameter twice, is set by an argument, or has no effect; the message names it.
     """
-    if not isinstance(parameters, Mapping):
-        raise ConfigError(f"{by}: parameters must be name -> value under LightGBM's names, not {parameters!r}.")
     found: dict[str, Parameter] = {}
     for name, value in parameters.items():
         known = _canonical_names()

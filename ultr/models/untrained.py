@@ -31,9 +31,10 @@ def warn_untrained(by: str, curve: Curve, training: Training, logits: np.ndarray
             stacklevel=3,
         )
     elif len(logits) > 1 and float(np.std(logits)) < _ALIKE:
+        strong = f"weight_decay={curve.weight_decay:g} may be too strong where labels are rare (try 1e-5)"
+        why = strong if curve.weight_decay else "no field may tell rows apart"
         warnings.warn(
-            f"{by}: predictions hardly differ from row to row. weight_decay={curve.weight_decay:g} may be too strong where labels are rare"
-            f" (try 1e-5), or {training.steps} steps too few.",
+            f"{by}: predictions hardly differ from row to row. {why}, or {training.steps} steps too few.",
             UltrWarning,
             stacklevel=3,
         )

@@ -14,7 +14,7 @@ from ultr.click_models.fitted import FittedClickModel
 from ultr.click_models.position_based import PositionBased
 from ultr.data.checks import require
 from ultr.data.log import ClickLog
-from ultr.data.source import LogSource
+from ultr.data.source import LogSource, need_log
 from ultr.errors import PropensityError
 from ultr.propensity.by_position import ByPosition
 from ultr.propensity.column import Column
@@ -93,7 +93,7 @@ def propensities(log: ClickLog, model: AnyPropensity, device: str = "cpu", *, se
     Raises:
         PropensityError: it returns another shape than [B, L], or a value outside (0, 1]; the message says where.
     """
-    function = as_propensity(estimated(log, model, seed=seed))
+    function = as_propensity(estimated(need_log(log), model, seed=seed))
     if isinstance(function, Column):
         hint = "Give propensity= an array by position, a function of a batch, or an estimator of propensities such as Harvested()."
         require(log.columns, function.name, by="The propensity", hint=hint)
@@ -135,7 +135,7 @@ def columns_read(model: AnyPropensity) -> tuple[str, ...] | None:
 
 def attach(log: ClickLog, model: AnyPropensity, *, seed: int = 0) -> ClickLog:
     """Return the log with the model's values in the row column `propensity`, where NumPy-side metrics and diagnostics read them."""
-    return log.with_columns(propensity=propensities(log, model, seed=seed))
+    return need_log(log).with_columns(propensity=propensities(log, model, seed=seed))
 
 
 def by_position(log: ClickLog, values: np.ndarray) -> np.ndarray:

@@ -56,6 +56,7 @@ class Training:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "device", str(self.device))  # a torch.device is spelled alike
         for name in ("steps", "batch_pages", "check_every", "patience", "shuffle_rows"):
             value = getattr(self, name)
             if (value is not None or name != "patience") and (isinstance(value, bool) or not isinstance(value, int) or value < 1):

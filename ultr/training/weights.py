@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import overload
+
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ultr.errors import ConfigError, PropensityError
 
 
-def inverse_propensity(clicks: Tensor, propensity: Tensor, *, clip: float | None = None, normalise: str | float | None = None) -> Tensor:
+@overload
+def inverse_propensity(
+    clicks: Tensor, propensity: Tensor, *, clip: float | None = None, normalise: str | float | None = None
+) -> Tensor: ...
+@overload
+def inverse_propensity(
+    clicks: ArrayLike, propensity: ArrayLike, *, clip: float | None = None, normalise: str | float | None = None
+) -> np.ndarray: ...
+def inverse_propensity(
+    clicks: Tensor | ArrayLike, propensity: Tensor | ArrayLike, *, clip: float | None = None, normalise: str | float | None = None
+) -> Tensor | np.ndarray:
     """Weight clicks by their inverse propensity, so that their expectation is the relevance.
 
     Args:
@@ -19,7 +33,7 @@ def inverse_propensity(clicks: Tensor, propensity: Tensor, *, clip: float | None
             given); or that mean weight itself, where it was computed once over a whole log (`mean_weight`).
 
     Returns:
-        Clicks times weight, shape [B, L]; exactly 0 where there is no click.
+        Clicks times weight, shape [B, L]; exactly 0 where there is no click. A tensor of tensors, else a NumPy array, float64.
 
     Raises:
         PropensityError: shapes differ. ConfigError: `clip` or `normalise` is none of the above.
@@ -37,6 +51,9 @@ def inverse_propensity(clicks: Tensor, propensity: Tensor, *, clip: float | None
         Joachims, Swaminathan and Schnabel (2017), WSDM, equation 5; clipping: section 5.3 of the same; self-normalisation: Swaminathan
         and Joachims (2015), NeurIPS. doi:10.1145/3018661.3018699
     """
+    if not (isinstance(clicks, Tensor) and isinstance(propensity, Tensor)):
+        arrays = [torch.as_tensor(np.asarray(values, dtype=np.float64)) for values in (clicks, propensity)]
+        return inverse_propensity(*arrays, clip=clip, normalise=normalise).numpy()
     weight = clipped_weight(clicks, propensity, clip)
     if normalise == "first":
         weight = weight * propensity.detach()[..., :1]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from ultr.data.checks import within
 from ultr.data.source import LogSource
-from ultr.errors import ConfigError
+from ultr.errors import ConfigError, UltrWarning
 from ultr.models.exposure_factors import ExposureFactors
-from ultr.models.factor_fitting import check_factors
+from ultr.models.factor_fitting import check_factors, check_training
 from ultr.models.factors import FittedFactors
 from ultr.training.feedback import read_feedback
 from ultr.training.minimise import Curve
+from ultr.training.settings import Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,8 @@ class ExpoMF:
         weight_decay: Precision of the normal prior of the factors, above 0.
         prior: The two parameters of the Beta prior of mu, each at least 1; (1, 1) is flat.
         max_iter: Most sweeps, at least 1.
+        training: In the place of two settings: its `steps` are the most sweeps, its `weight_decay` the precision of the prior. It has no
+            gradient steps to read the others for, and warns of those that are not at their defaults.
         tol: Stops where the log posterior gains less than this share of its size in a sweep; 0 runs all sweeps.
         label: Row column; a pair counts as clicked where it is above 0 on one of the user's pages.
 
@@ -47,6 +51,7 @@ class ExpoMF:
     max_iter: int = 50
     tol: float = 1e-5
     label: str = "click"
+    training: Training | None = None
 
     def __post_init__(self) -> None:
         check_factors("ExpoMF", self.factors, None)
@@ -59,6 +64,21 @@ class ExpoMF:
             raise ConfigError(f"ExpoMF: max_iter must be a whole number of at least 1, not {self.max_iter!r}.")
         if not within(self.tol, "[0, inf)"):
             raise ConfigError(f"ExpoMF: tol must be at least 0, not {self.tol!r}.")
+        if self.training is not None:
+            self._take_settings(self.training)
+
+    def _take_settings(self, training: Training) -> None:
+        check_training("ExpoMF", training)
+        of_class, taken = type(self), {"max_iter": training.steps, "weight_decay": training.weight_decays[0]}
+        if not taken["weight_decay"] > 0:
+            raise ConfigError("ExpoMF: weight_decay is the precision of a prior, above 0: set it in training.")
+        for name, value in taken.items():
+            if getattr(self, name) not in (getattr(of_class, name), value):
+                raise ConfigError(f"ExpoMF: training says {name} = {value!r}, and the setting {getattr(self, name)!r}: drop one.")
+            object.__setattr__(self, name, value)
+        unread = [f.name for f in fields(training) if f.name not in ("steps", "weight_decay") and getattr(training, f.name) != f.default]
+        if unread:
+            warnings.warn(f"ExpoMF has no gradient steps: it does not read {', '.join(unread)} of training.", UltrWarning, stacklevel=4)
 
     def fit(self, source: LogSource, *, seed: int = 0) -> FittedFactors:
         """Fit factors and exposure. A log on disk is loaded: the columns that are read.

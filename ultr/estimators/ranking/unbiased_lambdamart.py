@@ -14,7 +14,7 @@ from ultr.data.items import features_of
 from ultr.data.log import ClickLog
 from ultr.data.source import LogSource, gather, projected
 from ultr.errors import ConfigError, LogError
-from ultr.models.lightgbm_parameters import Parameter, checked_parameters
+from ultr.models.lightgbm_parameters import Parameter, checked_parameters, settings_among
 from ultr.propensity.evaluate import AnyPropensity, by_position, propensities
 from ultr.training.labelled import PAGES
 from ultr.training.labels import labels_of
@@ -56,7 +56,8 @@ class UnbiasedLambdaMART:
         propensity: For "ips": function of a batch, array by position, a column's name, or an estimator such as Harvested; the column
             `propensity` when None.
         label: Row column to learn from: clicks; for "ips" and "none" any non-negative weights; for "none" also "grade".
-        parameters: LightGBM's parameters under LightGBM's names (num_leaves, learning_rate, min_data_in_leaf, ...).
+        parameters: LightGBM's parameters under LightGBM's names (num_leaves, learning_rate, min_data_in_leaf, ...). num_iterations,
+            early_stopping_round and num_threads set rounds, patience and threads.
         clip: For "ips": largest weight, above 0; trades variance for bias. None does not clip.
         delta: "one" weighs all pairs of a page alike; "dcg" multiplies a pair by the change of DCG discounts that swapping it makes, at the
             ranks that the current scores give among all documents logged for the query. The noise of clicks makes "one" the better choice.
@@ -95,6 +96,7 @@ class UnbiasedLambdaMART:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        self._take_settings()
         for name, choices in (("debias", get_args(Debias)), ("delta", get_args(Delta)), ("normalise", (True, False))):
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{_BY}: {name} must be one of {', '.join(map(repr, choices))}, not {getattr(self, name)!r}.")
@@ -112,6 +114,16 @@ class UnbiasedLambdaMART:
             raise ConfigError(f'{_BY}: grades have no position bias: label="grade" goes with debias="none", not {self.debias!r}.')
         self._refuse_unread()
         self._checked()
+
+    def _take_settings(self) -> None:
+        """Read settings that stand among the parameters under LightGBM's names."""
+        rest, settings = settings_among(self.parameters, _BY)
+        defaults = {f.name: f.default for f in fields(self)}
+        for name, value in settings.items():
+            if getattr(self, name) not in (defaults[name], value):
+                raise ConfigError(f"{_BY}: parameters say {name} = {value!r}, and the setting {getattr(self, name)!r}: drop one.")
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "parameters", rest)
 
     def _refuse_unread(self) -> None:
         """Refuse a setting that is not at its default and that this way of debiasing does not read."""
