@@ -12,6 +12,7 @@ from ultr.data.checks import find_file
 from ultr.data.frame import log_from_frame
 from ultr.data.items import Items
 from ultr.data.log import ClickLog
+from ultr.data.table_ids import id_columns, read_ids
 from ultr.errors import ConfigError, FileError, LogError
 from ultr.imports import nearest
 
@@ -30,8 +31,9 @@ def read_table(
 ) -> ClickLog:
     """Make a log from a CSV or Parquet file with one line per shown row.
 
-    Columns that `columns` does not name keep the file's name; one whose name is taken (the file has a column `click`, but click is
-    mapped to another) is left out.
+    Ids (page, item, query, session, user) of a text file are whole numbers where each is spelled as its number is; else they are text, so
+    that 01, 1 and 1.0 are three. Columns that `columns` does not name keep the file's name; one whose name is taken (the file has a
+    column `click`, but click is mapped to another) is left out.
 
     Args:
         path: `.csv` or `.tsv`, plain or `.gz`, with a header; or `.parquet`.
@@ -49,7 +51,7 @@ def read_table(
     """
     file, mapping = find_file(path), column_mapping(columns)
     text = separator_of(file) is not None
-    frame = read_text(file) if text else _read_parquet(file)
+    frame = read_text(file, id_columns(mapping)) if text else _read_parquet(file)
     try:
         names = column_names("features", features), column_names("page_columns", page_columns)
         frame, features, page_columns = _renamed(frame, mapping, *names)
@@ -69,11 +71,16 @@ def separator_of(file: Path) -> str | None:
     return None
 
 
-def read_text(file: Path, n_lines: int | None = None) -> pd.DataFrame:
+def read_text(file: Path, ids: Sequence[str] = (), n_lines: int | None = None) -> pd.DataFrame:
     """Read a text file, or no more than its first lines.
 
+    Args:
+        file: The file.
+        ids: Columns that hold ids, as far as the file has them.
+        n_lines: How many lines; all when None.
+
     Raises:
-        FileError: the file is empty, truncated or malformed, as far as it was read.
+        FileError: the file is empty, truncated, malformed or separated by something else, as far as it was read.
     """
     separator = separator_of(file)
     try:
@@ -88,11 +95,13 @@ def read_text(file: Path, n_lines: int | None = None) -> pd.DataFrame:
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:
         raise FileError(f"{file}: the header has {', '.join(doubled)} more than once. Rename or drop the extra columns.")
+    if len(header) == 1 and (other := next((mark for mark in ";\t|," if mark in header[0]), None)):
+        raise FileError(f"{file}: the header is one field, {header[0]!r}. Save the file with {separator!r} between fields, not {other!r}.")
     if not isinstance(frame.index, pd.RangeIndex):
         raise FileError(f"{file}: the lines have more fields than the header, which has {len(header)}. Name every column.")
     if n_lines is None:
         check_last_line(file, str(separator), len(header), len(frame) + 1)
-    return frame
+    return read_ids(file, str(separator), frame, ids, n_lines)
 
 
 def check_last_line(file: Path, separator: str, n_fields: int, line: int) -> None:

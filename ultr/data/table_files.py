@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 
 from ultr.data.checks import find_file, need_path
 from ultr.data.table import check_last_line, read_text, separator_of
+from ultr.data.table_ids import IDS
 from ultr.errors import FileError, LogError
 
 _SAMPLE = 10_000  # lines whose types are taken for those of the whole file, until a line says otherwise
 _BATCH = 1 << 16  # lines a batch of a Parquet file
 _BLOCK = 1 << 22  # bytes a batch of a text file
 _WIDER = {"int64": "uint64", "uint64": "float64"}  # what a column of text becomes where a line does not fit; else strings
-_IDS = ("page", "item", "query", "session", "user")  # never become float64, which has the same number for different ids
 MISSING = (  # what pandas takes for a missing value
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN"),
     *("None", "n/a", "nan", "null"),
@@ -118,14 +118,18 @@ def table_files(path: str | Path) -> list[Path]:
     return files
 
 
-def file_columns(file: Path) -> dict[str, np.dtype]:
+def file_columns(file: Path, ids: Sequence[str] = ()) -> dict[str, np.dtype]:
     """Return the names and types of a file's columns; those of a text file are guessed from its first lines.
+
+    Args:
+        file: The file.
+        ids: Columns that hold ids.
 
     Raises:
         FileError: the file cannot be read.
     """
     if separator_of(file) is not None:
-        frame = read_text(file, _SAMPLE)
+        frame = read_text(file, ids, _SAMPLE)
         return {str(name): _guessed(frame[name]) for name in frame.columns}
     try:
         schema = pq.read_schema(file)
@@ -170,8 +174,8 @@ def widened(columns: Sequence[Column], i: int) -> list[Column]:
     """Return the columns of a text file after a line that column i did not fit."""
     source = columns[i].source
     wider = _WIDER.get(str(columns[i].dtype), "object")
-    if wider == "float64" and any(column.name in _IDS for column in columns if column.source == source):
-        wider = "object"
+    if wider == "float64" and any(column.name in IDS for column in columns if column.source == source):
+        wider = "object"  # float64 has the same number for different ids
     return [replace(column, dtype=np.dtype(wider)) if column.source == source else column for column in columns]
 
 

@@ -18,6 +18,7 @@ from ultr.data.checks import need_path
 from ultr.data.frame import check_columns, check_first_position
 from ultr.data.table import column_mapping, column_names, renaming, separator_of
 from ultr.data.table_files import Column, check_alike, check_types, file_columns, size_of, table_files
+from ultr.data.table_ids import id_columns
 from ultr.data.table_lines import check_lines, load_lines
 from ultr.data.table_order import ordered
 from ultr.data.writer import write_log
@@ -97,7 +98,7 @@ class _Table:
     def with_columns(self, mapping: Mapping[str, str]) -> _Table:
         """Look at the columns of the files."""
         first, *others = self.files
-        have = file_columns(first)
+        have = file_columns(first, id_columns(mapping))
         for file in others:
             check_alike(file, first, have)
         names, features, page_columns = renaming(list(have), mapping, self.features, self.page_columns)

@@ -16,6 +16,7 @@ from ultr.data.checks import spelled
 from ultr.data.frame import FLOAT32_MAX, INT32_MAX, check_log
 from ultr.data.log import PAGE_COLUMNS, ClickLog
 from ultr.data.table_files import Column, Feed, feed, widened
+from ultr.data.table_ids import IDS
 from ultr.errors import LogError
 
 BATCH = 1 << 16  # lines a batch
@@ -140,7 +141,7 @@ def load_lines(
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, source: Feed, columns: Sequence[Column], text: bool, first: bool) -> None:
-    values = ", ".join(f"{_cast(i, column.dtype) if text else f'c{i}'} AS c{i}" for i, column in enumerate(columns))
+    values = ", ".join(f"{_cast(i, column) if text else f'c{i}'} AS c{i}" for i, column in enumerate(columns))
     connection.register("feed", source.reader())
     try:
         connection.execute(f"{'CREATE TABLE lines AS' if first else 'INSERT INTO lines'} SELECT {values} FROM feed")
@@ -150,16 +151,17 @@ def _insert(connection: duckdb.DuckDBPyConnection, source: Feed, columns: Sequen
         connection.unregister("feed")
 
 
-def _cast(i: int, dtype: np.dtype) -> str:
+def _cast(i: int, column: Column) -> str:
     """Return SQL that turns the text of a column into its type, and stops where it does not fit. The spellings are those of pandas."""
-    x, kind = f"c{i}", _SQL.get(str(dtype))
+    x, kind = f"c{i}", _SQL.get(str(column.dtype))
     if kind is None:
         return x
     number = f"try_cast({x} AS {kind})"
+    whole = "(0|-?[1-9][0-9]*)" if column.name in IDS else "[+-]?[0-9]+"
     spelled = {
         "BOOLEAN": f"{x} IN ('True', 'TRUE', 'true', 'False', 'FALSE', 'false')",
         "DOUBLE": f"{number} IS NOT NULL AND NOT contains({x}, '_')",
-    }.get(kind, f"{number} IS NOT NULL AND regexp_full_match({x}, '\\s*[+-]?[0-9]+\\s*')")
+    }.get(kind, f"{number} IS NOT NULL AND regexp_full_match({x}, '\\s*{whole}\\s*')")
     return f"CASE WHEN {x} IS NULL THEN NULL WHEN {spelled} THEN {number} ELSE error('{_MARK}{i}') END"
 
 
