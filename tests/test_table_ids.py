@@ -77,5 +77,5 @@ def test_the_scan_sees_every_place(tmp_path):
     for _ in range(200):
         fields = ["".join(rng.choice(list("0123456789+-.e"), rng.integers(1, 4))) for _ in range(6)]
         (tmp_path / "t.csv").write_text("a,b\n" + ",".join(fields[:3]) + "\n" + ",".join(fields[3:]))
-        odd = any(f[0] in "0+" and f[1:2].isdigit() or (f[:2] == "-0" and (len(f) > 2 or f != fields[-1])) for f in fields)
+        odd = any((f[0] in "0+" and f[1:2].isdigit()) or (f[:2] == "-0" and (len(f) > 2 or f != fields[-1])) for f in fields)
         assert table_ids._odd_numbers(tmp_path / "t.csv", ",") == odd
