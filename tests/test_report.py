@@ -109,6 +109,7 @@ def test_the_words_say_what_was_compared_and_how_far_to_trust_it(result, page):
     words = " ".join("".join(page.words).split())
     assert "3 estimators, 3 seeds each, judged by ndcg@3 and position on 12 pages (test)." in words
     assert result.what_varies() in words
+    assert "With 3 seeds an interval is wide, and no clear difference does not mean that there is none." in words
     assert f"IdentifiabilityWarning in {NASTY} (seeds 0–2)" in words
     assert "Fake(noise=3.0, curve=False, warn='', train_loss=0.1)" in words
     assert "better than naive:" in words

@@ -1,6 +1,7 @@
 """Session metrics: what they need, refuse and ignore, and how sessions are found in a log."""
 
 import pickle
+import warnings
 from dataclasses import fields, replace
 from math import inf, nan
 
@@ -12,7 +13,7 @@ from session_logs import SESSIONS, log_of
 import ultr
 from ultr.data import Chunked
 from ultr.data.padded import offsets_of
-from ultr.errors import ConfigError, LogError
+from ultr.errors import ConfigError, LogError, UltrWarning
 from ultr.metrics import RBP
 from ultr.metrics.credit import credited
 from ultr.metrics.expected_session_ndcg import ExpectedSessionNDCG
@@ -412,3 +413,13 @@ def test_what_is_no_log_no_label_and_no_switch():
             NUM(label=label)(log)
     with pytest.raises(ConfigError, match="enhance must be True or False"):
         NUM(enhance="no")
+
+
+def test_pages_that_are_not_in_the_order_of_time_are_told():
+    page_columns = {"session": np.array(["b", "a", "b", "a"]), "time": np.array([3.0, 9.0, 2.0, 9.0])}
+    log = ultr.ClickLog(np.arange(5), {"item": np.arange(4), "click": np.array([1, 0, 0, 1])}, page_columns)
+    with pytest.warns(UltrWarning, match="time falls within 1 sessions, first at page 2: .* Sort the table by time"):
+        NUM()(log)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        NUM()(replace(log, page_columns={**page_columns, "time": np.array([2.0, 9.0, 3.0, 9.0])}))

@@ -108,7 +108,7 @@ def run_and_write(comparison: Comparison, run: Run, out: Path, resume: bool) -> 
         write_atomically(out / f"{name}.parquet", lambda file, data=data: file.write(data))  # type: ignore[misc]
     result.to_parquet(out / "values.parquet")
     result.to_html(out / "report.html")
-    return "\n\n".join([as_text(result), *_propensities(result), result.what_varies(), f"Report: {out / 'report.html'}"])
+    return "\n\n".join([as_text(result), *_propensities(result), result.how_to_read(), f"Report: {out / 'report.html'}"])
 
 
 def _results_folder(out: Path) -> Path:

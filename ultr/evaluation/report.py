@@ -37,7 +37,7 @@ def report(result: ComparisonResult) -> str:
 
 def fragment(result: ComparisonResult) -> str:
     """Return the tables and notes for a notebook, which brings its own style."""
-    parts = [_outcome_table(result), f"<p>{escape(result.what_varies())}</p>"]
+    parts = [_outcome_table(result), f"<p>{escape(result.how_to_read())}</p>"]
     return "\n".join(
         [*parts, *(f"<p><b>{escape(n.category)}</b> in {escape(n.where())}: {escape(n.message)}</p>" for n in result.warnings)]
     )
@@ -48,7 +48,7 @@ def _lead(result: ComparisonResult) -> str:
     runs_of = f"{plural(len(result.estimators), 'estimator')}, {plural(len(result.seeds), 'seed')} each"
     what = f"{runs_of}, judged by {listing(list(result.metrics))} on {listing(tests)}."
     found = "\n".join(f"<li><strong>{escape(where)}</strong>: {escape(said)}.</li>" for where, said in findings(result))
-    return f'<p class="lead">{escape(what)} {escape(result.what_varies())}</p>' + (
+    return f'<p class="lead">{escape(what)} {escape(result.how_to_read())}</p>' + (
         f'\n<ul class="findings">\n{found}\n</ul>' if found else ""
     )
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from ultr.evaluation.comparison import Comparison
 
+_FEW, _MANY = 5, 20  # seeds, intervals
+
 
 @dataclass(frozen=True)
 class Note:
@@ -149,6 +151,15 @@ class ComparisonResult:
             " order of the batches); another log could move all results together."
         )
 
+    def how_to_read(self) -> str:
+        """Say what the seeds varied, and what to keep in mind where seeds are few or intervals many."""
+        compared, n = (len(self.estimators) - 1) * len(self.panels), len(self.seeds)
+        few = f" With {n} seeds an interval is wide, and no clear difference does not mean that there is none." if 1 < n < _FEW else ""
+        many = (
+            f" Of {compared} intervals a few miss by chance: their number is not allowed for." if n > 1 and compared > _MANY else ""
+        )
+        return self.what_varies() + few + many
+
     def plot(self) -> Figure:
         """Draw the paired differences, the propensity curves and the learning curves into one figure."""
         from ultr.evaluation.plot import overview
@@ -181,7 +192,7 @@ class ComparisonResult:
     def __repr__(self) -> str:
         head = f"{len(self.estimators)} estimators x {plural(len(self.seeds), 'seed')}, compared with {self.baseline!r}"
         notes = [f"{note.category} in {note.where()}: {note.message}" for note in self.warnings]
-        return "\n\n".join([head, as_text(self), self.what_varies(), *notes])
+        return "\n\n".join([head, as_text(self), self.how_to_read(), *notes])
 
     def _repr_html_(self) -> str:
         from ultr.evaluation.report import fragment

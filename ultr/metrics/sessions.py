@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from ultr.data.log import ClickLog
 from ultr.data.order import blocks
 from ultr.data.padded import offsets_of, slots
 from ultr.data.source import need_log
-from ultr.errors import ConfigError, LogError
+from ultr.errors import ConfigError, LogError, UltrWarning
 from ultr.imports import nearest
 from ultr.metrics.top import Gain
 
@@ -100,6 +101,8 @@ class Sessions:
         if "length" in needs and "length" in log.columns:
             columns["length"] = _checked_lengths(log, by)
         sessions, n = log._session_codes[0], len(log.sessions)
+        if "session" in log.page_columns and "time" in log.page_columns:
+            _warn_of_disorder(sessions, log.page_columns["time"])
         if not (sessions[1:] >= sessions[:-1]).all():
             log = ClickLog(log.offsets, {"item": log.columns["item"], **columns}).take(np.argsort(sessions, kind="stable"))
             columns = {name: log.columns[name] for name in columns}
@@ -244,4 +247,21 @@ def _check_order(log: ClickLog, by: str) -> None:
             'Give the log as it was shown, or judge the new order by grades: label="grade".',
             rows_are(log.offsets),
             position,
+        )
+
+
+def _warn_of_disorder(sessions: np.ndarray, time: np.ndarray) -> None:
+    """Warn where a later page of a session, in the order of the log, has an earlier time."""
+    if time.dtype.kind not in "iufmM":
+        return
+    order = np.argsort(sessions, kind="stable")
+    inside = sessions[order][1:] == sessions[order][:-1]
+    falls = inside & (time[order][1:] < time[order][:-1])
+    if falls.any():
+        first = int(order[1:][np.argmax(falls)])
+        warnings.warn(
+            f"time falls within {len(np.unique(sessions[order][1:][falls]))} sessions, first at page {first}: the pages of a session are"
+            " judged in the order of the log. Sort the table by time before it becomes a log.",
+            UltrWarning,
+            stacklevel=4,
         )
