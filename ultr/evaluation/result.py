@@ -155,9 +155,7 @@ class ComparisonResult:
         """Say what the seeds varied, and what to keep in mind where seeds are few or intervals many."""
         compared, n = (len(self.estimators) - 1) * len(self.panels), len(self.seeds)
         few = f" With {n} seeds an interval is wide, and no clear difference does not mean that there is none." if 1 < n < _FEW else ""
-        many = (
-            f" Of {compared} intervals a few miss by chance: their number is not allowed for." if n > 1 and compared > _MANY else ""
-        )
+        many = f" Of {compared} intervals a few miss by chance: their number is not allowed for." if n > 1 and compared > _MANY else ""
         return self.what_varies() + few + many
 
     def plot(self) -> Figure:
