@@ -391,7 +391,3 @@ def test_logs_that_teach_nothing_are_refused():
     with pytest.raises(ConfigError, match="parameters=10 is too few"):
         MoAE(**settings(parameters=10)).fit(LOG)
     assert list(itertools.islice(LOG.columns, 2)) == ["item", "ad"]
-
-
-def test_the_main_rule_may_stand_first():
-    assert MoAE("last", auxiliary=AUXILIARY, fields=FIELDS) == MoAE(main="last", auxiliary=AUXILIARY, fields=FIELDS)

@@ -45,7 +45,7 @@ class AttributionSettings:
         ConfigError: a setting has an impossible value.
     """
 
-    main: str = field(kw_only=False)
+    main: str
     auxiliary: Sequence[str] = ()
     fields: Fields
     labels: Literal["soft", "binary"] = "soft"
