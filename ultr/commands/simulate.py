@@ -50,7 +50,7 @@ class Simulated:
         if getattr(self.simulator, "func", None) is not simulate_clicks or settings.pop("compressed", False):
             return None
         try:
-            return ClickSource(self.data, seed=seed, **settings)
+            return ClickSource(self.data, seed=self.first + seed, **settings)
         except UltrError as error:
             raise type(error)(f"[simulate] {error}") from error
 

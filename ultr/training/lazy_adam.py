@@ -15,8 +15,8 @@ _PIECE = 1 << 11  # rows at once, which then stay in the cache of the processor
 class LazyAdam(torch.optim.Optimizer):
     """Adam on the rows that a sparse gradient holds; moments and values of all other rows stay as they are.
 
-    The numbers of `torch.optim.SparseAdam`, up to the order in which gradients of one row are added, in about half of its time: rows are
-    read and written in place, on a processor a piece that fits its cache after the other.
+    The numbers of `torch.optim.SparseAdam`, up to the order in which gradients of one row are added, in less time: rows are read and
+    written in place, on a processor a piece that fits its cache after the other.
 
     Args:
         tables: Parameters with sparse gradients, shape [R, D].
@@ -56,7 +56,7 @@ class LazyAdam(torch.optim.Optimizer):
 
 
 def _summed(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rows of a sparse gradient, each once, and their gradients, as `coalesce` does; of many rows in half of its time."""
+    """Return the rows of a sparse gradient, each once, and their gradients, as `coalesce` does, in less time where rows are many."""
     rows, values = gradient._indices()[0], gradient._values()
     if gradient.is_coalesced():
         return rows, values
